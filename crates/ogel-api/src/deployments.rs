@@ -1,0 +1,99 @@
+//! Deployments: one attempt each to put a commit of a repository online.
+
+use crate::{
+    id::{BuildId, DeploymentId, ProjectId, UserId},
+    page::Pagination,
+    string_enum::string_enum,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+string_enum! {
+    /// `pending -> building -> success | failed | canceled`; the last three never change again.
+    pub enum DeploymentStatus {
+        Pending = "pending",
+        Building = "building",
+        Success = "success",
+        Failed = "failed",
+        Canceled = "canceled",
+    }
+}
+
+impl DeploymentStatus {
+    /// Whether it will never change again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Success | Self::Failed | Self::Canceled)
+    }
+}
+
+/// What to deploy. Only `projectId` and `repoUrl` are needed; the rest is detected.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewDeployment {
+    pub project_id: ProjectId,
+    /// Where git clones from: `https://`, `http://` or `ssh://` (and `file://` where the server allows it).
+    pub repo_url: String,
+    /// The repository's default branch when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// 7 to 40 hexadecimal digits; the branch's newest commit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_sha: Option<String>,
+    /// Detected when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<String>,
+    /// The folder of the repository that holds the site, without `..`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install_command: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_command: Option<String>,
+    /// The folder the build writes, seen from `rootDirectory`, without `..`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_directory: Option<String>,
+    /// Environment of the build: at most 100 names of letters, digits and `_`, 32 KiB together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+    /// At most 20 words of 1 to 64 characters, for people and filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub project_id: ProjectId,
+    pub build_id: BuildId,
+    pub status: DeploymentStatus,
+    pub repo_url: String,
+    pub branch: String,
+    /// Known once the repository has been cloned.
+    #[schema(required)]
+    pub commit_sha: Option<String>,
+    #[schema(required)]
+    pub commit_message: Option<String>,
+    #[schema(required)]
+    pub framework: Option<String>,
+    /// Serves the site once `status` is `success`.
+    #[schema(required)]
+    pub preview_url: Option<String>,
+    #[schema(required)]
+    pub created_by: Option<UserId>,
+    pub tags: Vec<String>,
+    /// Why it failed: what was run, its exit code and its last lines.
+    #[schema(required)]
+    pub error: Option<String>,
+    pub created_at: Timestamp,
+    #[schema(required)]
+    pub completed_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentList {
+    pub deployments: Vec<Deployment>,
+    pub pagination: Pagination,
+}

@@ -1,0 +1,26 @@
+//! The contract of the Ogel Unified API: what travels between `ogeld` and its clients.
+//!
+//! Wire types live here and nowhere else: the server answers with them, the Rust client and the CLI decode them, and
+//! `openapi.json` is generated from them. JSON is camelCase, times are RFC 3339 in UTC with milliseconds, ids are
+//! TypeIDs. This crate refuses I/O: no clock, no randomness, no sockets, no database types.
+//!
+//! # Layout
+//! - [`error`]: the one error table and the envelope every failure travels in
+//! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
+//! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`meta`]
+
+pub mod auth;
+pub mod builds;
+pub mod deployments;
+pub mod error;
+pub mod id;
+pub mod meta;
+pub mod organizations;
+pub mod page;
+pub mod projects;
+mod string_enum;
+pub mod time;
+pub mod users;
+
+/// Every path of the API starts with this.
+pub const BASE_PATH: &str = "/api/v2";

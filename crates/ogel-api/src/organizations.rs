@@ -1,0 +1,68 @@
+//! Organizations: who owns projects, and on which plan.
+
+use crate::{id::OrganizationId, page::Pagination, string_enum::string_enum, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+string_enum! {
+    /// What a member may do. Each role may do all that the ones after it may.
+    pub enum Role {
+        /// Everything, deleting the organization included.
+        Owner = "owner",
+        /// Everything but deleting the organization.
+        Admin = "admin",
+        /// Projects and deployments.
+        Developer = "developer",
+        /// Look, but not change.
+        Viewer = "viewer",
+    }
+}
+
+string_enum! {
+    /// What an organization pays for; sets its limits.
+    pub enum Plan {
+        Free = "free",
+        Pro = "pro",
+        /// The highest limits.
+        Team = "team",
+    }
+}
+
+/// An organization as one of its members sees it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Organization {
+    pub id: OrganizationId,
+    pub name: String,
+    pub slug: String,
+    pub plan: Plan,
+    /// The caller's own role.
+    pub role: Role,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewOrganization {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// Lower-case letters, digits and hyphens, 1 to 48; made from `name` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateOrganization {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OrganizationList {
+    pub organizations: Vec<Organization>,
+    pub pagination: Pagination,
+}
