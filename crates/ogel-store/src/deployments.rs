@@ -1,0 +1,266 @@
+//! Deployments: the record that says what was asked for, and what became of it.
+//!
+//! A row that has not ended is at the same time the note that there is work to do: whoever finds it may go on with it.
+
+use crate::{
+    Page, PageRequest, Result, Store, StoreError, Viewer,
+    pool::{on_read, on_write},
+    words::{Seen, row},
+};
+use chrono::{DateTime, Utc};
+use ogel_api::{
+    deployments::DeploymentStatus,
+    id::{BuildId, DeploymentId, ProjectId, UserId},
+    organizations::Role,
+};
+use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub project_id: ProjectId,
+    /// The id at Ghost; ours, so it is known before Ghost is asked.
+    pub ogel_deployment_id: String,
+    pub build_id: BuildId,
+    /// Known once Ghost has accepted.
+    pub ogel_build_id: Option<String>,
+    pub repo_url: String,
+    pub branch: String,
+    pub commit_sha: Option<String>,
+    pub commit_message: Option<String>,
+    pub framework: Option<String>,
+    pub root_directory: Option<String>,
+    pub install_command: Option<String>,
+    pub build_command: Option<String>,
+    pub output_directory: Option<String>,
+    /// Sealed.
+    pub env: Option<String>,
+    pub tags: Vec<String>,
+    pub status: DeploymentStatus,
+    pub error: Option<String>,
+    pub preview_url: Option<String>,
+    pub created_by: Option<UserId>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// When Ghost accepted it.
+    pub submitted_at: Option<DateTime<Utc>>,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+row!(Deployment {
+    id,
+    project_id,
+    ogel_deployment_id,
+    build_id,
+    ogel_build_id,
+    repo_url,
+    branch,
+    commit_sha,
+    commit_message,
+    framework,
+    root_directory,
+    install_command,
+    build_command,
+    output_directory,
+    env,
+    tags,
+    status,
+    error,
+    preview_url,
+    created_by,
+    created_at,
+    updated_at,
+    submitted_at,
+    cancel_requested_at,
+    completed_at,
+});
+
+/// A deployment about to be asked for.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    pub id: DeploymentId,
+    pub project_id: ProjectId,
+    pub build_id: BuildId,
+    pub repo_url: String,
+    pub branch: String,
+    pub commit_sha: Option<String>,
+    pub framework: Option<String>,
+    pub root_directory: Option<String>,
+    pub install_command: Option<String>,
+    pub build_command: Option<String>,
+    pub output_directory: Option<String>,
+    pub env: Option<String>,
+    pub tags: Vec<String>,
+    pub created_by: UserId,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a list is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentFilter {
+    pub project: Option<ProjectId>,
+    pub status: Option<DeploymentStatus>,
+    pub branch: Option<String>,
+}
+
+/// What became known. `None` leaves a column as it is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    pub status: DeploymentStatus,
+    pub ogel_build_id: Option<String>,
+    pub branch: Option<String>,
+    pub commit_sha: Option<String>,
+    pub commit_message: Option<String>,
+    pub framework: Option<String>,
+    pub preview_url: Option<String>,
+    pub error: Option<String>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+impl Progress {
+    /// Only the status.
+    pub fn to(status: DeploymentStatus) -> Self {
+        Self {
+            status,
+            ogel_build_id: None,
+            branch: None,
+            commit_sha: None,
+            commit_message: None,
+            framework: None,
+            preview_url: None,
+            error: None,
+            completed_at: None,
+        }
+    }
+}
+
+impl Store {
+    /// `pending`, under the caller's id.
+    pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Deployment> {
+        let tags = serde_json::to_string(&new.tags).map_err(|error| StoreError::Other(Box::new(error)))?;
+        Ok(on_write!(self, db => sqlx::query_as(
+            "INSERT INTO deployments (id, project_id, ogel_deployment_id, build_id, repo_url, branch, commit_sha, framework, \
+             root_directory, install_command, build_command, output_directory, env, tags, status, created_by, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', $15, $16, $16) RETURNING *")
+            .bind(new.id.0).bind(new.project_id.0).bind(new.id.0.to_string()).bind(new.build_id.0)
+            .bind(&new.repo_url).bind(&new.branch).bind(&new.commit_sha).bind(&new.framework)
+            .bind(&new.root_directory).bind(&new.install_command).bind(&new.build_command).bind(&new.output_directory)
+            .bind(&new.env).bind(&tags).bind(new.created_by.0).bind(new.created_at)
+            .fetch_one(db).await?))
+    }
+
+    pub async fn deployment(&self, viewer: &Viewer, id: DeploymentId) -> Result<Option<(Deployment, Role)>> {
+        let found: Option<Seen<Deployment>> = on_read!(self, db => sqlx::query_as(
+            "SELECT d.*, m.role FROM deployments d JOIN projects p ON p.id = d.project_id \
+             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
+             WHERE d.id = $2 AND ($3 IS NULL OR p.organization_id = $3) AND ($4 IS NULL OR p.id = $4)")
+            .bind(viewer.user.0).bind(id.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
+            .fetch_optional(db).await?);
+        Ok(found.map(Into::into))
+    }
+
+    pub async fn deployment_by_build(&self, viewer: &Viewer, id: BuildId) -> Result<Option<(Deployment, Role)>> {
+        let found: Option<Seen<Deployment>> = on_read!(self, db => sqlx::query_as(
+            "SELECT d.*, m.role FROM deployments d JOIN projects p ON p.id = d.project_id \
+             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
+             WHERE d.build_id = $2 AND ($3 IS NULL OR p.organization_id = $3) AND ($4 IS NULL OR p.id = $4)")
+            .bind(viewer.user.0).bind(id.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
+            .fetch_optional(db).await?);
+        Ok(found.map(Into::into))
+    }
+
+    /// One page in one statement, however long it is.
+    pub async fn deployments(
+        &self,
+        viewer: &Viewer,
+        filter: &DeploymentFilter,
+        request: &PageRequest,
+    ) -> Result<Page<Deployment>> {
+        let rows = on_read!(self, db => sqlx::query_as(
+            "SELECT d.* FROM deployments d JOIN projects p ON p.id = d.project_id \
+             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
+             WHERE ($2 IS NULL OR p.organization_id = $2) AND ($3 IS NULL OR p.id = $3) \
+               AND ($4 IS NULL OR d.project_id = $4) AND ($5 IS NULL OR d.status = $5) AND ($6 IS NULL OR d.branch = $6) \
+               AND ($7 IS NULL OR (d.created_at, d.id) < ($7, $8)) \
+             ORDER BY d.created_at DESC, d.id DESC LIMIT $9")
+            .bind(viewer.user.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
+            .bind(filter.project.map(|id| id.0)).bind(filter.status.map(DeploymentStatus::as_str)).bind(&filter.branch)
+            .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
+            .fetch_all(db).await?);
+        Ok(request.page(rows, |row: &Deployment| (row.created_at, row.id.0)))
+    }
+
+    /// Ghost accepted it.
+    pub async fn record_submission(&self, id: DeploymentId, ogel_build_id: &str, now: DateTime<Utc>) -> Result<()> {
+        on_write!(self, db => sqlx::query(
+            "UPDATE deployments SET ogel_build_id = $2, submitted_at = COALESCE(submitted_at, $3), updated_at = $3 WHERE id = $1")
+            .bind(id.0).bind(ogel_build_id).bind(now).execute(db).await?.rows_affected());
+        Ok(())
+    }
+
+    /// Takes a step forward, in one statement: a row that has ended stays as it ended, and none goes back to `pending`.
+    /// `None` when there was no such step to take.
+    pub async fn record_progress(
+        &self,
+        id: DeploymentId,
+        to: &Progress,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Deployment>> {
+        Ok(on_write!(self, db => sqlx::query_as(
+            "UPDATE deployments SET status = $2, ogel_build_id = COALESCE($3, ogel_build_id), branch = COALESCE($4, branch), \
+               commit_sha = COALESCE($5, commit_sha), commit_message = COALESCE($6, commit_message), \
+               framework = COALESCE($7, framework), preview_url = COALESCE($8, preview_url), error = COALESCE($9, error), \
+               completed_at = COALESCE($10, completed_at), updated_at = $11 \
+             WHERE id = $1 AND status IN ('pending', 'building') AND NOT (status = 'building' AND $2 = 'pending') RETURNING *")
+            .bind(id.0).bind(to.status.as_str()).bind(&to.ogel_build_id).bind(&to.branch).bind(&to.commit_sha)
+            .bind(&to.commit_message).bind(&to.framework).bind(&to.preview_url).bind(&to.error)
+            .bind(to.completed_at).bind(now)
+            .fetch_optional(db).await?))
+    }
+
+    /// Notes the wish; whoever follows the row acts on it. `None` when the row has ended.
+    pub async fn request_cancel(&self, id: DeploymentId, now: DateTime<Utc>) -> Result<Option<Deployment>> {
+        Ok(on_write!(self, db => sqlx::query_as(
+            "UPDATE deployments SET cancel_requested_at = COALESCE(cancel_requested_at, $2), updated_at = $2 \
+             WHERE id = $1 AND status IN ('pending', 'building') RETURNING *")
+            .bind(id.0).bind(now).fetch_optional(db).await?))
+    }
+
+    /// For the follower, which acts for nobody: not to be answered to a caller.
+    pub async fn deployment_for_follower(&self, id: DeploymentId) -> Result<Option<Deployment>> {
+        Ok(on_read!(self, db => sqlx::query_as("SELECT * FROM deployments WHERE id = $1")
+            .bind(id.0).fetch_optional(db).await?))
+    }
+
+    /// For the follower at start: everybody's deployments that have not ended, newest first.
+    pub async fn unfinished_deployments(
+        &self,
+        limit: u32,
+        after: Option<(DateTime<Utc>, Uuid)>,
+    ) -> Result<Page<Deployment>> {
+        let request = PageRequest { limit, after };
+        let rows = on_read!(self, db => sqlx::query_as(
+            "SELECT * FROM deployments WHERE status IN ('pending', 'building') \
+             AND ($1 IS NULL OR (created_at, id) < ($1, $2)) ORDER BY created_at DESC, id DESC LIMIT $3")
+            .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
+            .fetch_all(db).await?);
+        Ok(request.page(rows, |row: &Deployment| (row.created_at, row.id.0)))
+    }
+
+    /// How many of the project's deployments have not ended.
+    pub async fn count_unfinished(&self, project: ProjectId) -> Result<i64> {
+        Ok(on_read!(self, db => sqlx::query_scalar(
+            "SELECT COUNT(*) FROM deployments WHERE project_id = $1 AND status IN ('pending', 'building')")
+            .bind(project.0).fetch_one(db).await?))
+    }
+
+    /// Whether there was one the viewer may see.
+    pub async fn delete_deployment(&self, viewer: &Viewer, id: DeploymentId) -> Result<bool> {
+        if self.deployment(viewer, id).await?.is_none() {
+            return Ok(false);
+        }
+        let done = on_write!(self, db => sqlx::query("DELETE FROM deployments WHERE id = $1")
+            .bind(id.0).execute(db).await?.rows_affected());
+        Ok(done > 0)
+    }
+}

@@ -1,0 +1,45 @@
+//! Studio's database behind one concrete [`Store`]: SQLite (embedded default) and PostgreSQL.
+//!
+//! SQL stands only here, one text for both databases. Refuses HTTP and wire types: callers get rows and [`StoreError`].
+//! Time and ids always come in as arguments. Reads and writes of what belongs to somebody take a [`Viewer`].
+//!
+//! # Layout
+//! - `pool.rs`: connecting, migrating, `on_pool!`; `error.rs`; `page.rs`: keyset pages
+//! - one file per noun
+
+mod api_keys;
+mod deployments;
+mod error;
+mod ghost;
+mod idempotency;
+mod organizations;
+mod page;
+mod pool;
+mod projects;
+mod sessions;
+mod users;
+mod words;
+
+pub use api_keys::ApiKey;
+pub use deployments::{Deployment, DeploymentFilter, NewDeployment, Progress};
+pub use error::StoreError;
+pub use ghost::GhostProject;
+pub use idempotency::Begin;
+pub use organizations::{DeleteOutcome, Organization};
+pub use page::{Page, PageRequest};
+pub use pool::{Store, StoreConfig};
+pub use projects::Project;
+pub use sessions::Session;
+pub use users::User;
+
+use ogel_api::id::{OrganizationId, ProjectId, UserId};
+
+/// Whose eyes a query looks through: a person, narrowed to one organization or project where their API key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    pub user: UserId,
+    pub organization: Option<OrganizationId>,
+    pub project: Option<ProjectId>,
+}
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,95 @@
+//! People.
+
+use crate::{
+    Organization, Project, Result, Store,
+    pool::{on_read, on_write},
+    words::row,
+};
+use chrono::{DateTime, Utc};
+use ogel_api::{id::UserId, organizations::Role};
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    /// Lower case.
+    pub email: String,
+    pub name: String,
+    /// None for people who log in elsewhere.
+    pub password_hash: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+row!(User { id, email, name, password_hash, created_at, updated_at });
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Person, organization, ownership and perhaps a first project: all or nothing.
+    pub async fn sign_up(&self, user: &User, organization: &Organization, project: Option<&Project>) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            sqlx::query("INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)")
+                .bind(user.id.0)
+                .bind(&user.email)
+                .bind(&user.name)
+                .bind(&user.password_hash)
+                .bind(user.created_at)
+                .bind(user.updated_at)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(crate::organizations::INSERT)
+                .bind(organization.id.0)
+                .bind(&organization.name)
+                .bind(&organization.slug)
+                .bind(organization.plan.as_str())
+                .bind(organization.created_at)
+                .bind(organization.updated_at)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(crate::organizations::INSERT_MEMBER)
+                .bind(organization.id.0)
+                .bind(user.id.0)
+                .bind(Role::Owner.as_str())
+                .bind(organization.created_at)
+                .execute(&mut *tx)
+                .await?;
+            if let Some(project) = project {
+                sqlx::query(crate::projects::INSERT)
+                    .bind(project.id.0)
+                    .bind(project.organization_id.0)
+                    .bind(&project.name)
+                    .bind(&project.slug)
+                    .bind(project.created_at)
+                    .bind(project.updated_at)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+        });
+        Ok(())
+    }
+
+    pub async fn user(&self, id: UserId) -> Result<Option<User>> {
+        Ok(
+            on_read!(self, db => sqlx::query_as("SELECT * FROM users WHERE id = $1").bind(id.0).fetch_optional(db).await?),
+        )
+    }
+
+    /// Upper and lower case are the same.
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
+        let email = email.to_lowercase();
+        Ok(on_read!(self, db => sqlx::query_as("SELECT * FROM users WHERE lower(email) = $1")
+            .bind(&email).fetch_optional(db).await?))
+    }
+
+    /// What is `None` stays as it is.
+    pub async fn update_user(&self, id: UserId, name: Option<&str>, now: DateTime<Utc>) -> Result<Option<User>> {
+        Ok(on_write!(self, db => sqlx::query_as(
+            "UPDATE users SET name = COALESCE($2, name), updated_at = $3 WHERE id = $1 RETURNING *")
+            .bind(id.0).bind(name).bind(now).fetch_optional(db).await?))
+    }
+}

@@ -1,0 +1,118 @@
+//! How columns become fields: ids from UUIDs, enums from words, lists from text; and `row!`, which reads a row of either
+//! database into a struct by its field names.
+
+use chrono::{DateTime, Utc};
+use ogel_api::{
+    auth::Scope,
+    deployments::DeploymentStatus,
+    id::{ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId},
+    organizations::{Plan, Role},
+};
+use sqlx::{ColumnIndex, Decode, Row, Type};
+use uuid::Uuid;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A field that is read from a column of another type.
+pub(crate) trait Column: Sized {
+    type Raw;
+    fn read(raw: Self::Raw) -> Result<Self, BoxError>;
+}
+
+macro_rules! as_it_is { ($($type:ty),+) => { $(
+    impl Column for $type {
+        type Raw = $type;
+        fn read(raw: $type) -> Result<Self, BoxError> { Ok(raw) }
+    }
+)+ } }
+as_it_is!(String, i64, bool, Uuid, DateTime<Utc>, Vec<u8>);
+
+macro_rules! ids { ($($id:ident),+) => { $(
+    impl Column for $id {
+        type Raw = Uuid;
+        fn read(raw: Uuid) -> Result<Self, BoxError> { Ok($id(raw)) }
+    }
+)+ } }
+ids!(ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId);
+
+macro_rules! words { ($($word:ident),+) => { $(
+    impl Column for $word {
+        type Raw = String;
+        fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse()?) }
+    }
+)+ } }
+words!(DeploymentStatus, Plan, Role);
+
+impl<T: Column> Column for Option<T> {
+    type Raw = Option<T::Raw>;
+    fn read(raw: Option<T::Raw>) -> Result<Self, BoxError> {
+        raw.map(T::read).transpose()
+    }
+}
+
+impl Column for [u8; 32] {
+    type Raw = Vec<u8>;
+    fn read(raw: Vec<u8>) -> Result<Self, BoxError> {
+        raw.try_into().map_err(|_| "a hash has 32 bytes".into())
+    }
+}
+
+/// Words separated by blanks. Scopes a newer build wrote are passed over: they cannot grant anything here.
+impl Column for Vec<Scope> {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(raw.split(' ').filter_map(|word| word.parse().ok()).collect())
+    }
+}
+
+/// A JSON list.
+impl Column for Vec<String> {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(serde_json::from_str(&raw)?)
+    }
+}
+
+/// One field of a row.
+pub(crate) fn get<'r, R: Row, T: Column>(row: &'r R, name: &'static str) -> sqlx::Result<T>
+where
+    T::Raw: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    let raw = row.try_get::<T::Raw, _>(name)?;
+    T::read(raw).map_err(|source| sqlx::Error::ColumnDecode { index: name.to_owned(), source })
+}
+
+macro_rules! row {
+    ($name:ident { $($field:ident),+ $(,)? }) => {
+        $crate::words::row!(@for sqlx::postgres::PgRow, $name { $($field),+ });
+        $crate::words::row!(@for sqlx::sqlite::SqliteRow, $name { $($field),+ });
+    };
+    (@for $row:ty, $name:ident { $($field:ident),+ }) => {
+        impl sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> sqlx::Result<Self> {
+                Ok(Self { $($field: $crate::words::get(row, stringify!($field))?,)+ })
+            }
+        }
+    };
+}
+pub(crate) use row;
+
+/// Something together with the viewer's role in its organization (column `role`).
+pub(crate) struct Seen<T>(pub(crate) T, pub(crate) Role);
+
+impl<'r, R: Row, T: sqlx::FromRow<'r, R>> sqlx::FromRow<'r, R> for Seen<T>
+where
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self(T::from_row(row)?, get(row, "role")?))
+    }
+}
+
+impl<T> From<Seen<T>> for (T, Role) {
+    fn from(Seen(row, role): Seen<T>) -> Self {
+        (row, role)
+    }
+}
