@@ -41,7 +41,7 @@ string_enum! {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Signup {
     pub email: String,
-    /// 10 to 256 characters.
+    /// 8 to 256 characters.
     pub password: String,
     /// 1 to 100 characters.
     pub name: String,

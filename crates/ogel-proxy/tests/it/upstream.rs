@@ -1,0 +1,229 @@
+//! Connections kept, replayed, timed out and given up.
+
+use crate::scripted::{Reply, Scripted, answer};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use ogel_proxy::{ConnectReason, Limits, Replay, Upstream, UpstreamError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+fn upstream(scripted: &Scripted, limits: Limits) -> Upstream {
+    Upstream::new("http://ghost.test:8080".parse().unwrap(), scripted.connector(), limits).unwrap()
+}
+
+fn request(method: Method) -> Request<Bytes> {
+    let body = if method == Method::POST { Bytes::from_static(b"payload") } else { Bytes::new() };
+    Request::builder().method(method).uri("http://elsewhere.test/path?q=1").body(body).unwrap()
+}
+
+async fn send(upstream: &Upstream, method: Method, replay: Replay) -> Result<Response<Bytes>, UpstreamError> {
+    upstream.send_buffered(request(method), Instant::now() + Duration::from_secs(60), replay).await
+}
+
+async fn get(upstream: &Upstream) -> Result<Response<Bytes>, UpstreamError> {
+    send(upstream, Method::GET, Replay::BySafety).await
+}
+
+fn ok() -> Reply {
+    answer(200, "text/plain", "fine")
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_after_each_other_share_one_connection_and_carry_our_host() {
+    let scripted = Scripted::new(|_| ok());
+    let upstream = upstream(&scripted, Limits::default());
+    for _ in 0..5 {
+        assert_eq!(get(&upstream).await.unwrap().body(), "fine");
+    }
+    assert_eq!((scripted.connects(), upstream.connections_opened(), upstream.idle_connections()), (1, 1, 1));
+    let seen = scripted.seen();
+    assert_eq!(seen[4].line(), "GET /path?q=1");
+    assert_eq!(seen[4].headers("host"), ["ghost.test:8080"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_at_once_get_a_connection_each_and_only_so_many_are_kept() {
+    let scripted = Scripted::new(|_| ok());
+    let upstream = upstream(&scripted, Limits { max_idle_per_thread: 2, ..Limits::default() });
+    let (a, b, c, d) = tokio::join!(get(&upstream), get(&upstream), get(&upstream), get(&upstream));
+    assert!([a, b, c, d].iter().all(Result::is_ok));
+    assert_eq!((scripted.connects(), upstream.idle_connections()), (4, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_idle_for_too_long_is_not_used_again() {
+    let scripted = Scripted::new(|_| ok());
+    let upstream = upstream(&scripted, Limits { idle_timeout: Duration::from_secs(10), ..Limits::default() });
+    get(&upstream).await.unwrap();
+    tokio::time::advance(Duration::from_secs(9)).await;
+    get(&upstream).await.unwrap();
+    assert_eq!(scripted.connects(), 1);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    get(&upstream).await.unwrap();
+    assert_eq!((scripted.connects(), upstream.idle_connections()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_the_upstream_closed_is_noticed_before_it_is_used_even_for_a_post() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
+    let scripted = Scripted::new(move |_| Reply::Last(text.to_owned()));
+    let upstream = upstream(&scripted, Limits::default());
+    for _ in 0..3 {
+        assert_eq!(send(&upstream, Method::POST, Replay::Never).await.unwrap().body(), "fine");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((scripted.connects(), scripted.seen().len()), (3, 3));
+}
+
+/// Answers the first request; closes when the second comes on the same connection; answers all later ones.
+fn dies_under_the_second() -> Scripted {
+    Scripted::new(|seen| if seen.number == 2 { Reply::Close } else { ok() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_on_a_kept_connection_that_dies_is_replayed_once_on_a_fresh_one() {
+    let scripted = dies_under_the_second();
+    let upstream = upstream(&scripted, Limits::default());
+    get(&upstream).await.unwrap();
+    assert_eq!(get(&upstream).await.unwrap().body(), "fine");
+    let connections: Vec<_> = scripted.seen().iter().map(|seen| seen.connection).collect();
+    assert_eq!(connections, [1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_replayed_only_when_it_is_keyed() {
+    let scripted = dies_under_the_second();
+    let kept = upstream(&scripted, Limits::default());
+    get(&kept).await.unwrap();
+    let error = send(&kept, Method::POST, Replay::BySafety).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Reset { sent: true, .. }), "{error:?}");
+    assert!(error.may_have_been_processed());
+    assert_eq!(scripted.seen().len(), 2);
+
+    let scripted = dies_under_the_second();
+    let kept = upstream(&scripted, Limits::default());
+    get(&kept).await.unwrap();
+    send(&kept, Method::POST, Replay::Keyed).await.unwrap();
+    let bodies: Vec<_> = scripted.seen().into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, ["", "payload", "payload"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_connection_that_dies_is_not_replayed() {
+    let scripted = Scripted::new(|_| Reply::Close);
+    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Reset { .. }), "{error:?}");
+    assert_eq!(scripted.seen().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_says_so_and_is_certainly_unprocessed() {
+    let scripted = Scripted::new(|_| ok());
+    scripted.refuse(1);
+    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Connect { reason: ConnectReason::Refused, .. }), "{error:?}");
+    assert!(!error.may_have_been_processed() && error.is_transient());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_at_the_first_byte_timeout_or_at_the_deadline_whichever_is_first() {
+    let scripted = Scripted::new(|_| Reply::Hang);
+    let upstream = upstream(&scripted, Limits { first_byte_timeout: Duration::from_secs(5), ..Limits::default() });
+    let started = Instant::now();
+    let error = get(&upstream).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::FirstByteTimeout), "{error:?}");
+    assert_eq!(started.elapsed().as_secs(), 5);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let error = upstream.send_buffered(request(Method::GET), deadline, Replay::BySafety).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Deadline { sent: true }), "{error:?}");
+    assert_eq!((started.elapsed().as_secs(), upstream.idle_connections()), (7, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_coming_ends_too() {
+    let scripted = Scripted::new(|_| Reply::Raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()));
+    let upstream = upstream(&scripted, Limits { first_byte_timeout: Duration::from_secs(5), ..Limits::default() });
+    let error = get(&upstream).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::FirstByteTimeout), "{error:?}");
+    assert_eq!(upstream.idle_connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_cut_short_is_a_reset() {
+    let scripted = Scripted::new(|_| Reply::Last("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()));
+    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Reset { .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_http_is_a_protocol_error() {
+    let scripted = Scripted::new(|_| Reply::Raw("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned()));
+    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_over_the_limit_is_refused_whether_or_not_it_tells_its_length() {
+    let told = || answer(200, "text/plain", &"x".repeat(101));
+    let chunk = || Reply::Raw(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)));
+    let scripted = Scripted::new(move |seen| if seen.number == 1 { told() } else { chunk() });
+    let upstream = upstream(&scripted, Limits { max_response_bytes: 100, ..Limits::default() });
+    for _ in 0..2 {
+        let error = get(&upstream).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::TooLarge { limit: 100 }), "{error:?}");
+    }
+    assert_eq!(upstream.idle_connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_are_put_together() {
+    let text = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n";
+    let scripted = Scripted::new(move |_| Reply::Raw(text.to_owned()));
+    let upstream = upstream(&scripted, Limits::default());
+    assert_eq!(get(&upstream).await.unwrap().body(), "abcde");
+    assert_eq!(upstream.idle_connections(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_body_keeps_its_connection_until_its_end_and_closes_it_when_dropped() {
+    let scripted = Scripted::new(|_| ok());
+    let upstream = upstream(&scripted, Limits::default());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let response = upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap();
+    assert_eq!(upstream.idle_connections(), 0);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "fine");
+    assert_eq!(upstream.idle_connections(), 1);
+    drop(upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap());
+    assert_eq!(upstream.idle_connections(), 0);
+    get(&upstream).await.unwrap();
+    assert_eq!(scripted.connects(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_body_gives_its_connection_back_at_once() {
+    let scripted = Scripted::new(|_| Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()));
+    let upstream = upstream(&scripted, Limits::default());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let response = upstream.send(request(Method::DELETE), deadline, Replay::Never).await.unwrap();
+    assert_eq!(upstream.idle_connections(), 1);
+    drop(response);
+    get(&upstream).await.unwrap();
+    assert_eq!(scripted.connects(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_request_closes_its_connection() {
+    let scripted = Scripted::new(|seen| if seen.number == 1 { Reply::Hang } else { ok() });
+    let upstream = upstream(&scripted, Limits::default());
+    let dropped = tokio::time::timeout(Duration::from_millis(100), get(&upstream)).await;
+    assert!(dropped.is_err());
+    get(&upstream).await.unwrap();
+    assert_eq!((scripted.connects(), upstream.idle_connections()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_without_a_host_is_refused() {
+    let scripted = Scripted::new(|_| ok());
+    assert!(Upstream::new("/path".parse().unwrap(), scripted.connector(), Limits::default()).is_err());
+}

@@ -1,0 +1,227 @@
+//! Studio's people and projects as Ghost knows them: made at first need, remembered, never made twice.
+//!
+//! Ids at Ghost are our own UUIDs, so "exists already" is always ours and means done. Concurrent first requests wait
+//! for one of them (single flight); across processes the unique rows in the store decide.
+
+use crate::{
+    error::{Failure, Result},
+    secrets::Sealer,
+    world::World,
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use moka::future::Cache;
+use ogel_api::{
+    error::{Error, ErrorCode},
+    id::{Id as _, ProjectId, UserId},
+};
+use ogel_ghost::{CallContext, Credential, Ghost};
+use ogel_store::{Deployment, Project, Store, User};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A project's other half.
+#[derive(Clone)]
+pub struct GhostProject {
+    pub id: String,
+    /// What Ghost's key for this project is; never logged.
+    pub key: Arc<str>,
+}
+
+/// A token that acts as one person at Ghost.
+#[derive(Clone)]
+struct Token {
+    jwt: Arc<str>,
+    lifetime: Duration,
+}
+
+/// Tokens live until a minute before Ghost stops taking them.
+struct BeforeExpiry;
+
+impl moka::Expiry<UserId, Token> for BeforeExpiry {
+    fn expire_after_create(&self, _: &UserId, token: &Token, _: Instant) -> Option<Duration> {
+        Some(token.lifetime.saturating_sub(Duration::from_secs(60)))
+    }
+}
+
+pub struct Bridge {
+    store: Store,
+    ghost: Ghost,
+    sealer: Sealer,
+    world: World,
+    accounts: Cache<UserId, Arc<str>>,
+    projects: Cache<ProjectId, GhostProject>,
+    members: Cache<(ProjectId, UserId), ()>,
+    tokens: Cache<UserId, Token>,
+}
+
+/// How long one step at Ghost may take.
+pub(crate) const STEP: Duration = Duration::from_secs(10);
+
+/// Scopes of the key we keep for a project: what the tracker and the log readers need.
+const PROJECT_SCOPES: &[&str] =
+    &["deployments.read", "deployments.write", "sites.read", "sites.write", "rules.read", "rules.write"];
+
+impl Bridge {
+    pub(crate) fn new(store: Store, ghost: Ghost, sealer: Sealer, world: World) -> Self {
+        Self {
+            store,
+            ghost,
+            sealer,
+            world,
+            accounts: Cache::builder().max_capacity(100_000).build(),
+            projects: Cache::builder().max_capacity(100_000).build(),
+            members: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(3600)).build(),
+            tokens: Cache::builder().max_capacity(100_000).expire_after(BeforeExpiry).build(),
+        }
+    }
+
+    /// The person's account at Ghost.
+    pub(crate) async fn account(&self, user: &User) -> Result<Arc<str>> {
+        let make = async {
+            if let Some(known) = self.store.ghost_account(user.id).await? {
+                return Ok(Arc::from(known));
+            }
+            let id = user.id.uuid().to_string();
+            match self.ghost.create_user(CallContext::within(STEP), &id, &user.email, &user.name).await {
+                Ok(_) => {}
+                Err(error) if error.code == ErrorCode::Conflict => {}
+                Err(error) => return Err(Failure::from(error)),
+            }
+            Ok(Arc::from(self.store.insert_ghost_account(user.id, &id, self.world.now()).await?))
+        };
+        self.accounts.try_get_with(user.id, make).await.map_err(shared)
+    }
+
+    /// A token that acts as the person at Ghost.
+    pub(crate) async fn token(&self, user: &User) -> Result<Arc<str>> {
+        let account = self.account(user).await?;
+        let mint = async {
+            let minted = self.ghost.mint_jwt(CallContext::within(STEP), &account).await?;
+            let jwt = minted.jwt;
+            let lifetime = lifetime(&jwt, self.world.now().timestamp());
+            Ok::<_, Failure>(Token { jwt: Arc::from(jwt), lifetime })
+        };
+        Ok(self.tokens.try_get_with(user.id, mint).await.map_err(shared)?.jwt)
+    }
+
+    /// Forgets the person's token: Ghost refused it.
+    pub(crate) async fn drop_token(&self, user: UserId) {
+        self.tokens.invalidate(&user).await;
+    }
+
+    /// The project at Ghost, if it was ever made there.
+    pub(crate) async fn known_project(&self, id: ProjectId) -> Result<Option<GhostProject>> {
+        if let Some(known) = self.projects.get(&id).await {
+            return Ok(Some(known));
+        }
+        let Some(row) = self.store.ghost_project(id).await? else { return Ok(None) };
+        let project = self.opened(id, &row.ogel_project_id, &row.ogel_api_key)?;
+        self.projects.insert(id, project.clone()).await;
+        Ok(Some(project))
+    }
+
+    /// The project at Ghost, made there now if need be.
+    pub(crate) async fn project(&self, project: &Project) -> Result<GhostProject> {
+        let make = async {
+            if let Some(row) = self.store.ghost_project(project.id).await? {
+                return self.opened(project.id, &row.ogel_project_id, &row.ogel_api_key);
+            }
+            let id = project.id.uuid().to_string();
+            match self.ghost.create_project(CallContext::within(STEP), &id, &project.name, "default").await {
+                Ok(_) => {}
+                Err(error) if error.code == ErrorCode::Conflict => {}
+                Err(error) => return Err(Failure::from(error)),
+            }
+            let key = self.ghost.create_project_key(CallContext::within(STEP), &id, "studio", PROJECT_SCOPES).await?;
+            let sealed = self.sealer.seal(&key_context(project.id), key.secret.as_bytes()).map_err(Error::internal)?;
+            // Another process may have been faster: its key is the one that stays.
+            let row =
+                self.store.insert_ghost_project(self.world.uuid(), project.id, &id, &sealed, self.world.now()).await?;
+            self.opened(project.id, &row.ogel_project_id, &row.ogel_api_key)
+        };
+        self.projects.try_get_with(project.id, make).await.map_err(shared)
+    }
+
+    /// Lets the person act on the project at Ghost.
+    pub(crate) async fn member(&self, project: &Project, user: &User) -> Result<()> {
+        let ghost_project = self.project(project).await?;
+        let account = self.account(user).await?;
+        let join = async {
+            self.ghost.add_project_member(CallContext::within(STEP), &ghost_project.id, &account).await?;
+            Ok::<_, Failure>(())
+        };
+        self.members.try_get_with((project.id, user.id), join).await.map_err(shared)
+    }
+
+    /// Removes the project, and with it every site, at Ghost. Not being there is as good.
+    pub(crate) async fn delete_project(&self, id: ProjectId) -> Result<()> {
+        let Some(project) = self.known_project(id).await? else { return Ok(()) };
+        gone_is_fine(self.ghost.delete_project(CallContext::within(STEP), &project.id).await)?;
+        self.projects.invalidate(&id).await;
+        Ok(())
+    }
+
+    /// Removes the deployment's site and log at Ghost. Not being there is as good.
+    pub(crate) async fn delete_deployment(&self, row: &Deployment) -> Result<()> {
+        let Some(project) = self.known_project(row.project_id).await? else { return Ok(()) };
+        let credential = Credential::ProjectKey(&project.key);
+        gone_is_fine(
+            self.ghost
+                .delete_deployment(CallContext::within(STEP), credential, &project.id, &row.ogel_deployment_id)
+                .await,
+        )
+    }
+
+    fn opened(&self, id: ProjectId, ghost_id: &str, sealed: &str) -> Result<GhostProject> {
+        let key = self.sealer.open(&key_context(id), sealed).map_err(Error::internal)?;
+        let key = String::from_utf8(key).map_err(Error::internal)?;
+        Ok(GhostProject { id: ghost_id.to_owned(), key: Arc::from(key) })
+    }
+}
+
+fn key_context(id: ProjectId) -> String {
+    format!("ghost key of {id}")
+}
+
+fn gone_is_fine<T>(result: Result<T, ogel_ghost::GhostError>) -> Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == ErrorCode::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Everybody who waited for the same work gets the same failure.
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` hands it over in")]
+fn shared(failure: Arc<Failure>) -> Failure {
+    let Failure(error) = &*failure;
+    let cause = error.cause.as_ref().map_or_else(String::new, ToString::to_string);
+    let mut copy = Error::new(error.code, error.message.clone()).from_source(error.source).caused_by(cause);
+    copy.retry_after = error.retry_after;
+    copy.into()
+}
+
+/// Seconds the token's own `exp` leaves; two minutes where it cannot be read.
+fn lifetime(jwt: &str, now: i64) -> Duration {
+    let expires = || {
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("exp")?.as_i64()
+    };
+    let seconds = expires().map_or(120, |at| (at - now).clamp(0, 3600));
+    Duration::from_secs(seconds.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_kept_as_long_as_they_say() {
+        let jwt = |claims: &str| format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(lifetime(&jwt(r#"{"exp":1900}"#), 1000), Duration::from_secs(900));
+        assert_eq!(lifetime(&jwt(r#"{"exp":900}"#), 1000), Duration::ZERO);
+        assert_eq!(lifetime("no token", 1000), Duration::from_secs(120));
+    }
+}

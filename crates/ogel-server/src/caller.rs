@@ -1,0 +1,125 @@
+//! Who is calling: found out once per request by the pipeline, asked for by handlers as an argument.
+//!
+//! `Allowed<scope::DeploymentsWrite>` in a handler's arguments *is* its authorization: without a caller it answers 401,
+//! without the scope 403. What the caller may see is decided by the [`Viewer`] every query takes.
+
+use crate::error::Failure;
+use axum::{extract::FromRequestParts, http::request::Parts};
+use chrono::{DateTime, Utc};
+use ogel_api::{
+    auth::{AuthMethod, Scope},
+    error::{Error, ErrorCode},
+    id::{ApiKeyId, SessionId},
+    organizations::Role,
+};
+use ogel_store::{User, Viewer};
+use std::{marker::PhantomData, sync::Arc};
+
+/// A caller whose credential was checked.
+#[derive(Debug)]
+pub struct Caller {
+    pub user: User,
+    pub method: AuthMethod,
+    pub scopes: Vec<Scope>,
+    /// The user, narrowed to the organization or project an API key is bound to.
+    pub viewer: Viewer,
+    pub session_id: Option<SessionId>,
+    pub api_key_id: Option<ApiKeyId>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What the pipeline found: a caller, nobody, or a credential that does not hold.
+#[derive(Clone)]
+pub(crate) enum Identity {
+    Anonymous,
+    Known(Arc<Caller>),
+    /// Kept until a handler asks, so that public operations work with a stale cookie.
+    Refused(ErrorCode, &'static str),
+}
+
+/// The caller of an operation that needs `S`.
+pub struct Allowed<S> {
+    pub caller: Arc<Caller>,
+    scope: PhantomData<S>,
+}
+
+/// One type per scope, so that an operation states what it needs in its signature.
+pub mod scope {
+    use ogel_api::auth::Scope;
+
+    /// A scope an operation needs; `None` where being somebody is enough.
+    pub trait Needed: Send + Sync {
+        const SCOPE: Option<Scope>;
+    }
+
+    macro_rules! scopes { ($($name:ident),+) => { $(
+        #[doc = concat!("Needs `Scope::", stringify!($name), "`.")]
+        pub struct $name;
+        impl Needed for $name { const SCOPE: Option<Scope> = Some(Scope::$name); }
+    )+ } }
+
+    scopes!(
+        UsersRead,
+        UsersWrite,
+        OrganizationsRead,
+        OrganizationsWrite,
+        ProjectsRead,
+        ProjectsWrite,
+        DeploymentsRead,
+        DeploymentsWrite,
+        BuildsRead,
+        KeysRead,
+        KeysWrite
+    );
+
+    /// Any caller will do.
+    pub struct Any;
+    impl Needed for Any {
+        const SCOPE: Option<Scope> = None;
+    }
+}
+
+impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Failure> {
+        let caller = match parts.extensions.get::<Identity>() {
+            Some(Identity::Known(caller)) => caller.clone(),
+            Some(Identity::Refused(code, message)) => return Err(Failure::new(*code, *message)),
+            Some(Identity::Anonymous) | None => {
+                return Err(Failure::new(
+                    ErrorCode::Unauthenticated,
+                    "log in, or send `Authorization: Bearer` with a session token or an API key",
+                ));
+            }
+        };
+        if let Some(needed) = S::SCOPE
+            && !caller.scopes.contains(&needed)
+        {
+            return Err(Error::new(
+                ErrorCode::MissingScope,
+                format!("this API key lacks the scope `{needed}`; its owner can make one that has it"),
+            )
+            .into());
+        }
+        Ok(Self { caller, scope: PhantomData })
+    }
+}
+
+/// 403 unless `held` is at least `needed`. For things the caller can see: those they cannot are 404 before this.
+pub(crate) fn require_role(held: Role, needed: Role) -> Result<(), Failure> {
+    let rank = |role: Role| match role {
+        Role::Owner => 3,
+        Role::Admin => 2,
+        Role::Developer => 1,
+        Role::Viewer | Role::Unrecognized => 0,
+    };
+    if rank(held) >= rank(needed) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::Forbidden,
+        format!("this takes the role `{needed}`, and you are `{held}`; an owner of the organization can change that"),
+    )
+    .into())
+}

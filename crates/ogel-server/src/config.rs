@@ -1,0 +1,350 @@
+//! The one configuration struct, from which the annotated default file and docs/config.md are made.
+//!
+//! A key stands once, in [`settings!`] below: its words, its default, its environment variable. Environment beats file
+//! beats default. Unknown keys are refused with the nearest known one.
+
+use serde::Deserialize;
+use std::{fmt::Write as _, path::Path};
+
+/// A string that must not appear in logs or messages.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself: only where it is used, never where something is printed.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "(not set)" } else { "(secret)" })
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{path}`")]
+    Read { path: String, source: std::io::Error },
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    #[error("unknown key `{key}`{}", suggest(.nearest))]
+    UnknownKey { key: String, nearest: Option<String> },
+    #[error("{variable} is `{value}`, but `{key}` takes {expected}")]
+    Environment { variable: &'static str, value: String, key: String, expected: &'static str },
+    #[error("`{key}` {problem}")]
+    Invalid { key: &'static str, problem: String },
+}
+
+fn suggest(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+}
+
+/// A value that a setting may have: how it is written in the file, and read from the environment.
+trait Setting: Sized {
+    const EXPECTED: &'static str;
+    fn to_toml(&self) -> String;
+    fn from_env(text: &str) -> Option<Self>;
+}
+
+impl Setting for String {
+    const EXPECTED: &'static str = "text";
+    fn to_toml(&self) -> String {
+        toml::Value::String(self.clone()).to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Setting for Secret {
+    const EXPECTED: &'static str = "text";
+    fn to_toml(&self) -> String {
+        toml::Value::String(self.0.clone()).to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        Some(Self::new(text))
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for u64 {
+    const EXPECTED: &'static str = "a whole number";
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for Vec<String> {
+    const EXPECTED: &'static str = "a list separated by commas";
+    fn to_toml(&self) -> String {
+        toml::Value::Array(self.iter().cloned().map(toml::Value::String).collect()).to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $sdoc:literal])+ $section:ident: $type:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $ftype:ty = $default:expr, env $env:literal;)+
+    })+) => {
+        /// All that can be configured.
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config { $($(#[doc = $sdoc])+ pub $section: $type,)+ }
+
+        $($(#[doc = $sdoc])+
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $type { $($(#[doc = $doc])+ pub $field: $ftype,)+ }
+
+        impl Default for $type {
+            fn default() -> Self { Self { $($field: $default,)+ } }
+        })+
+
+        impl Config {
+            /// Every key, as `section.key`.
+            const KEYS: &'static [&'static str] =
+                &[$($(concat!(stringify!($section), ".", stringify!($field)),)+)+];
+
+            /// The default file: every key with its words, its variable and its default.
+            pub fn annotated_default() -> String {
+                let default = Config::default();
+                let mut file = String::new();
+                $(
+                    $(let _ = writeln!(file, "#{}", $sdoc);)+
+                    let _ = writeln!(file, concat!("[", stringify!($section), "]"));
+                    $(
+                        $(let _ = writeln!(file, "#{}", $doc);)+
+                        let _ = writeln!(file, "# Environment: {}", $env);
+                        let _ = writeln!(file, "{} = {}\n", stringify!($field), default.$section.$field.to_toml());
+                    )+
+                )+
+                file.truncate(file.trim_end().len());
+                file.push('\n');
+                file
+            }
+
+            /// Lets variables override what the file says.
+            fn apply_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+                $($(
+                    if let Some(value) = lookup($env) {
+                        self.$section.$field = <$ftype as Setting>::from_env(&value).ok_or(ConfigError::Environment {
+                            variable: $env,
+                            value,
+                            key: concat!(stringify!($section), ".", stringify!($field)).to_owned(),
+                            expected: <$ftype as Setting>::EXPECTED,
+                        })?;
+                    }
+                )+)+
+                Ok(())
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where `ogeld` listens and what it grants a request.
+    server: Server {
+        /// Address and port; port 0 takes any free one.
+        listen: String = "127.0.0.1:8787".to_owned(), env "OGEL_LISTEN";
+        /// Data-plane threads, each with its own listener and runtime; 0 takes one per core.
+        threads: u64 = 0, env "OGEL_THREADS";
+        /// How people reach this server, without a path; used in cookies' decisions and links. Empty: from `listen`.
+        public_url: String = String::new(), env "OGEL_PUBLIC_URL";
+        /// Origins besides our own whose pages may send requests with a cookie, such as `https://studio.ogel.com`.
+        allowed_origins: Vec<String> = Vec::new(), env "OGEL_ALLOWED_ORIGINS";
+        /// Seconds until a request that has not begun to answer gets 504. Log streams have no end.
+        request_timeout_seconds: u64 = 30, env "OGEL_REQUEST_TIMEOUT_SECONDS";
+        /// Seconds a client may take to send its request head.
+        header_timeout_seconds: u64 = 10, env "OGEL_HEADER_TIMEOUT_SECONDS";
+        /// Largest request body in bytes.
+        max_body_bytes: u64 = 1_048_576, env "OGEL_MAX_BODY_BYTES";
+        /// Connections one data-plane thread holds at most; more wait in the kernel's queue.
+        max_connections_per_thread: u64 = 16_384, env "OGEL_MAX_CONNECTIONS_PER_THREAD";
+        /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C.
+        drain_seconds: u64 = 10, env "OGEL_DRAIN_SECONDS";
+    }
+    /// Studio's database.
+    database: Database {
+        /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
+        url: Secret = Secret::new("sqlite:ogel.db"), env "DATABASE_URL";
+        /// Connections kept at most.
+        max_connections: u64 = 16, env "OGEL_DATABASE_MAX_CONNECTIONS";
+        /// Seconds a request waits for a connection before it gets 503.
+        acquire_timeout_seconds: u64 = 5, env "OGEL_DATABASE_ACQUIRE_TIMEOUT_SECONDS";
+    }
+    /// The deployment backend.
+    ghost: Ghost {
+        /// Where Ghost's API is, without `/v1`.
+        url: String = "http://ogel-ghost.railway.internal".to_owned(), env "OGEL_GHOST_API_URL";
+        /// The platform's key at Ghost.
+        api_key: Secret = Secret::default(), env "OGEL_GHOST_API_KEY";
+        /// The shape of answers asked for, as Ghost versions them.
+        response_format: String = "1.8.0".to_owned(), env "OGEL_GHOST_RESPONSE_FORMAT";
+        /// Seconds one call may take, retries included.
+        timeout_seconds: u64 = 10, env "OGEL_GHOST_TIMEOUT_SECONDS";
+    }
+    /// Accounts and logins.
+    auth: Auth {
+        /// Whether anybody may make an account.
+        open_signup: bool = true, env "OGEL_OPEN_SIGNUP";
+        /// Days a login lasts without being used.
+        session_days: u64 = 30, env "OGEL_SESSION_DAYS";
+        /// Passwords checked at the same time; each takes a core and 19 MiB for some ten milliseconds.
+        concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
+    }
+    /// What may be deployed, and how long it may take.
+    deployments: Deployments {
+        /// Clone from `file://` URLs; only for a server on its user's own machine.
+        allow_file_urls: bool = false, env "OGEL_ALLOW_FILE_URLS";
+        /// Clone from private, loopback and link-local addresses.
+        allow_private_hosts: bool = false, env "OGEL_ALLOW_PRIVATE_HOSTS";
+        /// Seconds the answer to a new deployment waits for Ghost to accept it; 202 after that.
+        accept_wait_seconds: u64 = 8, env "OGEL_ACCEPT_WAIT_SECONDS";
+        /// Minutes after which a deployment that has not ended counts as failed.
+        deadline_minutes: u64 = 60, env "OGEL_DEPLOYMENT_DEADLINE_MINUTES";
+    }
+    /// Keys that protect what is stored.
+    secrets: Secrets {
+        /// 32 random bytes in base64, such as `openssl rand -base64 32` prints. Seals Ghost's project keys.
+        encryption_key: Secret = Secret::default(), env "OGEL_ENCRYPTION_KEY";
+    }
+    /// What is written to standard error.
+    log: Log {
+        /// `error`, `warn`, `info`, `debug`, or a filter such as `info,ogel_ghost=debug`.
+        filter: String = "info".to_owned(), env "OGEL_LOG";
+        /// `json` for machines, `text` for people.
+        format: String = "json".to_owned(), env "OGEL_LOG_FORMAT";
+    }
+}
+
+impl Config {
+    /// Reads `file` (if any) and lets the variables of `lookup` override it.
+    pub fn load(file: Option<&Path>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?,
+            None => String::new(),
+        };
+        let mut config = Self::parse(&text)?;
+        config.apply_environment(lookup)?;
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let table: toml::Table = toml::from_str(text)?;
+        let sections = || Self::KEYS.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section);
+        for (section, value) in &table {
+            if !sections().any(|known| known == section) {
+                return Err(ConfigError::UnknownKey { key: section.clone(), nearest: nearest(section, sections()) });
+            }
+            for key in value.as_table().into_iter().flat_map(toml::Table::keys) {
+                let full = format!("{section}.{key}");
+                if !Self::KEYS.contains(&full.as_str()) {
+                    let nearest = nearest(&full, Self::KEYS.iter().copied());
+                    return Err(ConfigError::UnknownKey { key: full, nearest });
+                }
+            }
+        }
+        Ok(toml::from_str(text)?)
+    }
+
+    /// What only production needs to be told, checked before anything is opened.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.ghost.api_key.is_empty() {
+            let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
+            return Err(ConfigError::Invalid { key: "ghost.api_key", problem });
+        }
+        if self.secrets.encryption_key.is_empty() {
+            let problem = "is not set; make one with `openssl rand -base64 32`".to_owned();
+            return Err(ConfigError::Invalid { key: "secrets.encryption_key", problem });
+        }
+        Ok(())
+    }
+
+    /// The reference page: the annotated file in a frame.
+    pub fn reference_page() -> String {
+        format!(
+            "# Configuration\n\nMade by `ogeld config --markdown`; do not edit. `ogeld serve --config FILE` reads a TOML \
+             file like this one, which holds every key with its default. A variable of the environment beats the \
+             file. Unknown keys are refused with the nearest known one.\n\n```toml\n{}```\n",
+            Self::annotated_default()
+        )
+    }
+}
+
+/// The known word closest to `word`, if any is close enough to be a typing mistake.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 2 + candidate.len() / 6)
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotated_file_is_the_default() {
+        let parsed = Config::parse(&Config::annotated_default()).unwrap();
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_known_one() {
+        let error = Config::parse("[server]\nlisten_adress = \"\"\nlistne = \"x\"").unwrap_err();
+        assert!(error.to_string().starts_with("unknown key `server.listen"), "{error}");
+        let error = Config::parse("[server]\nlistne = \"x\"").unwrap_err();
+        assert_eq!(error.to_string(), "unknown key `server.listne`; did you mean `server.listen`?");
+        let error = Config::parse("[gost]\nurl = \"x\"").unwrap_err();
+        assert_eq!(error.to_string(), "unknown key `gost`; did you mean `ghost`?");
+    }
+
+    #[test]
+    fn the_documents_variables_override_the_file() {
+        let lookup = |name: &str| match name {
+            "OGEL_GHOST_API_URL" => Some("http://ghost.example".to_owned()),
+            "OGEL_GHOST_API_KEY" => Some("s3cret".to_owned()),
+            _ => None,
+        };
+        let mut config = Config::parse("[ghost]\nurl = \"http://other.example\"").unwrap();
+        config.apply_environment(&lookup).unwrap();
+        assert_eq!(config.ghost.url, "http://ghost.example");
+        assert_eq!(config.ghost.api_key.expose(), "s3cret");
+        assert!(!format!("{config:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_variable_of_the_wrong_type_says_what_it_should_be() {
+        let lookup = |name: &str| (name == "OGEL_THREADS").then(|| "many".to_owned());
+        let error = Config::default().apply_environment(&lookup).unwrap_err();
+        assert_eq!(error.to_string(), "OGEL_THREADS is `many`, but `server.threads` takes a whole number");
+    }
+}

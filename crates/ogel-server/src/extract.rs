@@ -1,0 +1,382 @@
+//! Reading requests: `Json`, `Query`, `Path` whose rejections say what is wrong with which field, and what to do.
+//!
+//! Parsing is tried directly first. Only when it fails is the body read again against the type's OpenAPI schema, to
+//! name every missing, unknown and mistyped field at once instead of the first one serde meets.
+
+use crate::{config::nearest, error::Failure};
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, RawPathParams},
+    http::{Request, header, request::Parts},
+    response::IntoResponse,
+};
+use http_body_util::BodyExt as _;
+use ogel_api::error::{Detail, Error, ErrorCode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::str::FromStr;
+use utoipa::{
+    PartialSchema,
+    openapi::{
+        RefOr,
+        schema::{Schema, SchemaType, Type},
+    },
+};
+
+/// The largest body this request may have, put into its extensions by the pipeline.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLimit(pub usize);
+
+/// A JSON body on the way in; a JSON answer on the way out.
+pub(crate) struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> axum::response::Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned + PartialSchema, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let media = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+        let is_json = media.is_none_or(|media| {
+            let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            essence == "application/json" || essence.ends_with("+json")
+        });
+        let limit = parts.extensions.get::<BodyLimit>().map_or(1 << 20, |limit| limit.0);
+        let bytes = read_body(body, limit).await?;
+        if !is_json {
+            return Err(Failure::new(
+                ErrorCode::UnsupportedMediaType,
+                "the body must be JSON; send `Content-Type: application/json`",
+            ));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// The whole body, or 413. What is over the limit is still read for a while, so that the answer reaches a client that
+/// only listens once it has sent everything.
+pub(crate) async fn read_body(mut body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+    let mut read = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Error::new(ErrorCode::MalformedJson, "the body ended before it was complete; send it again")
+                .caused_by(error)
+        })?;
+        if let Ok(data) = frame.into_data() {
+            if read.len() + data.len() > limit {
+                return Err(too_large(body, limit).await);
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read.freeze())
+}
+
+async fn too_large(mut rest: Body, limit: usize) -> Failure {
+    const PATIENCE: usize = 32 << 20;
+    let mut seen = limit;
+    let drain = async {
+        while let Some(Ok(frame)) = rest.frame().await {
+            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if seen > PATIENCE {
+                break;
+            }
+        }
+    };
+    // Leaving early only costs the client a readable answer.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), drain).await;
+    let message = format!("the body is larger than the {limit} bytes this operation takes; send less");
+    Failure::new(ErrorCode::PayloadTooLarge, message)
+}
+
+/// Parses, or says everything that is wrong.
+fn parse<T: DeserializeOwned + PartialSchema>(bytes: &[u8]) -> Result<T, Failure> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(value) => match deserializer.end() {
+            Ok(()) => return Ok(value),
+            Err(error) => return Err(malformed(&error)),
+        },
+        Err(error) => error,
+    };
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => return Err(malformed(&error)),
+    };
+    let mut details = Vec::new();
+    if let RefOr::T(Schema::Object(schema)) = T::schema() {
+        let Value::Object(fields) = &value else {
+            return Err(Failure::new(ErrorCode::WrongType, "the body must be one JSON object"));
+        };
+        for name in schema.required.iter().filter(|name| !fields.contains_key(*name)) {
+            details.push(detail(
+                ErrorCode::MissingField,
+                name,
+                &format!("`{name}` is missing"),
+                Some(format!("add `{name}`")),
+            ));
+        }
+        for (name, value) in fields {
+            match schema.properties.get(name) {
+                None => {
+                    let fix = nearest(name, schema.properties.keys().map(String::as_str))
+                        .map_or_else(|| "remove it".to_owned(), |known| format!("did you mean `{known}`?"));
+                    details.push(detail(
+                        ErrorCode::UnknownField,
+                        name,
+                        &format!("`{name}` is not a field of this"),
+                        Some(fix),
+                    ));
+                }
+                Some(RefOr::T(Schema::Object(property))) if !fits(&property.schema_type, value) => {
+                    let wanted = type_words(&property.schema_type);
+                    let message = format!("`{name}` must be {wanted}, not {}", kind(value));
+                    details.push(detail(ErrorCode::WrongType, name, &message, None));
+                }
+                Some(RefOr::T(Schema::Array(_))) if !(value.is_array() || value.is_null()) => {
+                    details.push(detail(
+                        ErrorCode::WrongType,
+                        name,
+                        &format!("`{name}` must be a list, not {}", kind(value)),
+                        None,
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    if details.is_empty() {
+        // Deeper than the schema's first level, or a value of the right type that is not acceptable.
+        let path = error.path().to_string();
+        let text = error.inner().to_string();
+        let text = text.split(" at line ").next().unwrap_or_default().to_owned();
+        let code = if text.starts_with("invalid type") { ErrorCode::WrongType } else { ErrorCode::InvalidValue };
+        details.push(Detail { location: format!("body.{path}"), code: code.to_string(), message: text, fix: None });
+    }
+    Err(invalid(details))
+}
+
+fn malformed(error: &serde_json::Error) -> Failure {
+    Error::new(
+        ErrorCode::MalformedJson,
+        format!(
+            "the body is not JSON (line {}, column {}); send one JSON object in UTF-8",
+            error.line(),
+            error.column()
+        ),
+    )
+    .into()
+}
+
+fn detail(code: ErrorCode, field: &str, message: &str, fix: Option<String>) -> Detail {
+    Detail { location: format!("body.{}", clip(field)), code: code.to_string(), message: clip(message), fix }
+}
+
+/// What a caller sent is quoted back to them, but not without end.
+fn clip(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+/// One failure for everything that is wrong: under its own code when all of it is of one kind.
+pub(crate) fn invalid(details: Vec<Detail>) -> Failure {
+    let first = details.first().map_or("", |detail| detail.code.as_str());
+    let code = ErrorCode::ALL
+        .iter()
+        .copied()
+        .find(|code| code.as_str() == first && details.iter().all(|detail| detail.code == first))
+        .unwrap_or(ErrorCode::ValidationFailed);
+    let sentence = |detail: &Detail| match &detail.fix {
+        Some(fix) => format!("{}; {fix}", detail.message),
+        None => detail.message.clone(),
+    };
+    let message = details.iter().take(8).map(sentence).collect::<Vec<_>>().join(". ");
+    Error::new(code, message).with_details(details).into()
+}
+
+/// One field that is wrong, under its own code.
+pub(crate) fn invalid_field(code: ErrorCode, location: &str, message: &str, fix: Option<&str>) -> Failure {
+    let fix = fix.map(str::to_owned);
+    invalid(vec![Detail { location: location.to_owned(), code: code.to_string(), message: clip(message), fix }])
+}
+
+fn types(schema_type: &SchemaType) -> &[Type] {
+    match schema_type {
+        SchemaType::Type(one) => std::slice::from_ref(one),
+        SchemaType::Array(many) => many,
+        SchemaType::AnyValue => &[],
+    }
+}
+
+fn fits(schema_type: &SchemaType, value: &Value) -> bool {
+    let types = types(schema_type);
+    types.is_empty()
+        || types.iter().any(|one| match one {
+            Type::String => value.is_string(),
+            Type::Boolean => value.is_boolean(),
+            Type::Integer => value.is_i64() || value.is_u64(),
+            Type::Number => value.is_number(),
+            Type::Object => value.is_object(),
+            Type::Array => value.is_array(),
+            Type::Null => value.is_null(),
+        })
+}
+
+fn type_words(schema_type: &SchemaType) -> String {
+    let words: Vec<_> = types(schema_type)
+        .iter()
+        .map(|one| match one {
+            Type::String => "text",
+            Type::Boolean => "true or false",
+            Type::Integer => "a whole number",
+            Type::Number => "a number",
+            Type::Object => "an object",
+            Type::Array => "a list",
+            Type::Null => "null",
+        })
+        .collect();
+    words.join(" or ")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The one `{id}` of the path.
+pub(crate) struct Path<T>(pub T);
+
+impl<T: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let (name, text) =
+            params.iter().next().ok_or_else(|| Error::internal("a route without parameter asked for one"))?;
+        match text.parse() {
+            Ok(value) => Ok(Self(value)),
+            Err(error) => Err(invalid_field(ErrorCode::InvalidId, &format!("path.{name}"), &error.to_string(), None)),
+        }
+    }
+}
+
+/// The query, each parameter checked against the list of known ones.
+pub(crate) struct Query<T>(pub T);
+
+/// A query's parameters: which exist, and how each is read.
+pub(crate) trait Parameters: Default {
+    const KNOWN: &'static [&'static str];
+    /// Takes one in; the error is a sentence about it.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String>;
+}
+
+impl<T: Parameters, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let mut parameters = T::default();
+        let mut details = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            let location = format!("query.{}", clip(&name));
+            if !T::KNOWN.contains(&&*name) {
+                let fix = nearest(&name, T::KNOWN.iter().copied()).map_or_else(
+                    || match T::KNOWN {
+                        [] => "this operation takes none".to_owned(),
+                        known => format!("the known ones are `{}`", known.join("`, `")),
+                    },
+                    |known| format!("did you mean `{known}`?"),
+                );
+                let message = format!("`{}` is not a parameter of this", clip(&name));
+                details.push(Detail {
+                    location,
+                    code: ErrorCode::UnknownParameter.to_string(),
+                    message,
+                    fix: Some(fix),
+                });
+            } else if let Err(message) = parameters.set(&name, &value) {
+                details.push(Detail {
+                    location,
+                    code: ErrorCode::InvalidValue.to_string(),
+                    message: clip(&message),
+                    fix: None,
+                });
+            }
+        }
+        if details.is_empty() { Ok(Self(parameters)) } else { Err(invalid(details)) }
+    }
+}
+
+/// Reads one value of a query, with the sentence it fails with.
+pub(crate) fn parameter<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// For operations without any parameter.
+#[derive(Default)]
+pub(crate) struct NoParameters;
+
+impl Parameters for NoParameters {
+    const KNOWN: &'static [&'static str] = &[];
+    fn set(&mut self, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ogel_api::deployments::NewDeployment;
+
+    fn failure(body: &str) -> Error {
+        *parse::<NewDeployment>(body.as_bytes()).expect_err("the body must be refused").0
+    }
+
+    #[test]
+    fn all_missing_fields_are_named_at_once() {
+        let error = failure("{}");
+        assert_eq!(error.code, ErrorCode::MissingField);
+        let places: Vec<_> = error.details.iter().map(|detail| detail.location.as_str()).collect();
+        assert_eq!(places, ["body.projectId", "body.repoUrl"]);
+    }
+
+    #[test]
+    fn several_kinds_of_mistakes_come_together() {
+        let error = failure(r#"{"repoURL": "x", "branch": 7, "projectId": "proj_01h455vb4pex5vsknk084sn02q"}"#);
+        assert_eq!(error.code, ErrorCode::ValidationFailed);
+        let codes: Vec<_> =
+            error.details.iter().map(|detail| (detail.location.as_str(), detail.code.as_str())).collect();
+        assert_eq!(
+            codes,
+            [("body.repoUrl", "MISSING_FIELD"), ("body.branch", "WRONG_TYPE"), ("body.repoURL", "UNKNOWN_FIELD")]
+        );
+        assert_eq!(error.details[2].fix.as_deref(), Some("did you mean `repoUrl`?"));
+    }
+
+    #[test]
+    fn broken_json_says_where() {
+        let error = failure("{\"a\": ");
+        assert_eq!(error.code, ErrorCode::MalformedJson);
+        assert!(error.message.contains("line 1"));
+        assert_eq!(failure("[]").code, ErrorCode::WrongType);
+        assert_eq!(
+            failure(r#"{"projectId":"bld_01h455vb4pex5vsknk084sn02q","repoUrl":""}"#).details[0].location,
+            "body.projectId"
+        );
+        assert_eq!(
+            failure(r#"{"projectId":"proj_01h455vb4pex5vsknk084sn02q","repoUrl":"","env":{"A":1}}"#).code,
+            ErrorCode::WrongType
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! Build logs: a page of lines, or a stream that begins with the history and follows the build to its end.
+//!
+//! However many people watch a build, this process holds one subscription for it at Ghost ([`feed`]). Each viewer
+//! ([`viewer`]) only remembers the number of the last line it sent: what is recent comes from the feed's memory, what is
+//! older is read from Ghost by page. A viewer that is slow therefore falls behind and catches up; it never loses a line
+//! and never makes this process hold more.
+
+mod events;
+mod feed;
+mod viewer;
+mod websocket;
+
+pub(crate) use events::events;
+pub(crate) use websocket::websocket;
+
+use crate::{bridge::STEP, error::Result, state::App};
+use feed::Feed;
+use ogel_api::{
+    builds::{LogLine, LogPage},
+    id::BuildId,
+    page::Pagination,
+};
+use ogel_ghost::{CallContext, Credential, Ghost, Realtime};
+use ogel_store::Deployment;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock, Weak},
+};
+
+/// The feeds that somebody watches.
+pub struct Logs {
+    ghost: Ghost,
+    realtime: OnceLock<Realtime>,
+    feeds: Mutex<HashMap<BuildId, Weak<Feed>>>,
+}
+
+impl Logs {
+    pub(crate) fn new(ghost: Ghost) -> Self {
+        Self { ghost, realtime: OnceLock::new(), feeds: Mutex::default() }
+    }
+
+    /// The one connection on which Ghost tells us things, opened at first need. Control plane only.
+    pub(crate) fn realtime(&self) -> &Realtime {
+        self.realtime.get_or_init(|| self.ghost.realtime())
+    }
+
+    /// The build's feed: somebody else's, or a new one.
+    fn feed(&self, app: &App, build: BuildId, ogel_build_id: &str) -> Arc<Feed> {
+        let mut feeds = self.feeds.lock();
+        if let Some(feed) = feeds.get(&build).and_then(Weak::upgrade) {
+            return feed;
+        }
+        feeds.retain(|_, feed| feed.strong_count() > 0);
+        let feed = Feed::start(app, ogel_build_id);
+        feeds.insert(build, Arc::downgrade(&feed));
+        feed
+    }
+}
+
+/// Lines after number `after`, at most `limit`, from Ghost. Empty while Ghost does not know the build yet.
+pub(crate) async fn lines(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Vec<LogLine>> {
+    let Some(build) = row.ogel_build_id.as_deref() else { return Ok(Vec::new()) };
+    let Some(project) = app.bridge.known_project(row.project_id).await? else { return Ok(Vec::new()) };
+    let credential = Credential::ProjectKey(&project.key);
+    let page = app.ghost.build_logs(CallContext::within(STEP), credential, build, after, limit).await?;
+    Ok(page.lines)
+}
+
+/// One page of the log.
+pub(crate) async fn page(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<LogPage> {
+    // One more than asked for tells whether there is another page.
+    let mut lines = lines(app, row, after, limit + 1).await?;
+    let has_more = lines.len() > limit as usize;
+    lines.truncate(limit as usize);
+    let next_cursor = has_more.then(|| lines.last().map(|line| line.n.to_string())).flatten();
+    Ok(LogPage { lines, pagination: Pagination { next_cursor, has_more } })
+}

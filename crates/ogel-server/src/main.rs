@@ -1,0 +1,131 @@
+//! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
+
+use clap::{Parser, Subcommand};
+use ogel_server::{config::Config, dev, openapi, run};
+use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The single entry point of the Ogel platform.
+#[derive(Parser)]
+#[command(name = "ogeld", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole platform on this machine, with nothing else installed
+    Dev {
+        /// Where everything is kept
+        #[arg(long, default_value = ".ogel")]
+        data_dir: PathBuf,
+        /// Address and port; port 0 takes any free one
+        #[arg(long, default_value = "127.0.0.1:8787")]
+        listen: SocketAddr,
+        /// Print one line of JSON once ready instead of a page for people
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run for production
+    Serve {
+        /// A TOML file; `ogeld config` prints one
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Bring the database up to date, then exit
+    Migrate {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print the annotated default configuration
+    Config {
+        /// As the page docs/config.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print the description of the API
+    Openapi,
+    /// Print the page docs/errors.md
+    Errors,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("error: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text.push_str(&format!("\n  because {cause}"));
+                source = cause.source();
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Config { markdown: false } => print(&Config::annotated_default()),
+        Command::Config { markdown: true } => print(&Config::reference_page()),
+        Command::Openapi => print(&openapi::json()),
+        Command::Errors => print(&openapi::errors_page()),
+        Command::Serve { config } => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            start_log(&config)?;
+            control_plane()?.block_on(run::serve(config))?;
+        }
+        Command::Migrate { config } => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            start_log(&config)?;
+            control_plane()?.block_on(async {
+                let store = run::open_store(&config).await?;
+                store.migrate().await?;
+                store.close().await;
+                Ok::<_, Box<dyn Error>>(())
+            })?;
+        }
+        Command::Dev { data_dir, listen, json } => {
+            let mut config = Config::default();
+            config.log.filter = variable("OGEL_LOG").unwrap_or_else(|| "warn".to_owned());
+            config.log.format = variable("OGEL_LOG_FORMAT").unwrap_or_else(|| "text".to_owned());
+            config.server.drain_seconds = 5;
+            start_log(&config)?;
+            let environment = std::env::vars_os().collect();
+            control_plane()?.block_on(dev::run(dev::Options { data_dir, listen, json, environment, config }))?;
+        }
+    }
+    Ok(())
+}
+
+/// The one place that reads the environment.
+#[expect(clippy::disallowed_methods, reason = "read once, here, into the configuration")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Two threads are plenty: it waits for the database and Ghost. Password hashing has threads of its own.
+fn control_plane() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build()
+}
+
+fn start_log(config: &Config) -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_new(&config.log.filter)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format.as_str() {
+        "json" => log.json().flatten_event(true).init(),
+        "text" => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        other => return Err(format!("`log.format` is `{other}`, but takes `json` or `text`").into()),
+    }
+    Ok(())
+}
+
+fn print(text: &str) {
+    // A reader that went away (`ogeld config | head`) is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

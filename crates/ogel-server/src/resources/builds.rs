@@ -1,0 +1,140 @@
+//! Builds, and their logs as a page, as server-sent events or over a WebSocket: one path, by what the client asks for.
+
+use crate::{
+    caller::{Allowed, require_role, scope},
+    error::Result,
+    extract::{Json, NoParameters, Parameters, Path, Query, parameter},
+    logs,
+    state::App,
+};
+use axum::{
+    extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use ogel_api::{
+    builds::{Build, LogPage},
+    error::Error,
+    id::BuildId,
+    organizations::Role,
+};
+use ogel_store::Viewer;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_build))
+}
+
+/// Served on the data plane: a stream lives for minutes.
+pub(crate) fn streams() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_build_logs))
+}
+
+fn wire(row: &ogel_store::Deployment) -> Build {
+    Build {
+        id: row.build_id,
+        deployment_id: row.id,
+        project_id: row.project_id,
+        status: row.status,
+        error: row.error.clone(),
+        created_at: row.created_at.into(),
+        completed_at: row.completed_at.map(Into::into),
+        duration_ms: row.completed_at.map(|at| (at - row.created_at).num_milliseconds().max(0)),
+    }
+}
+
+/// The deployment behind the build, if the caller may know of it.
+async fn visible(app: &App, viewer: Viewer, id: BuildId) -> Result<ogel_store::Deployment> {
+    let state = app.clone();
+    let found = app.on_control(async move { state.store.deployment_by_build(&viewer, id).await }).await??;
+    let (row, role) = found.ok_or_else(|| Error::not_found("build", id))?;
+    require_role(role, Role::Viewer)?;
+    Ok(row)
+}
+
+/// One build.
+#[utoipa::path(get, path = "/builds/{id}", operation_id = "get_build", tag = "builds",
+    params(("id" = BuildId, Path)), responses((status = 200, body = Build)), security(("bearer" = [])))]
+async fn get_build(
+    State(app): State<App>,
+    caller: Allowed<scope::BuildsRead>,
+    Path(id): Path<BuildId>,
+    _: Query<NoParameters>,
+) -> Result<Json<Build>> {
+    Ok(Json(wire(&visible(&app, caller.caller.viewer.clone(), id).await?)))
+}
+
+/// Lines a page of the log has when `limit` is not given, and at most.
+const LOG_LIMIT: (u32, u32) = (100, 1000);
+
+struct LogParameters {
+    after: u64,
+    limit: u32,
+}
+
+impl Default for LogParameters {
+    fn default() -> Self {
+        Self { after: 0, limit: LOG_LIMIT.0 }
+    }
+}
+
+impl Parameters for LogParameters {
+    const KNOWN: &'static [&'static str] = &["after", "limit"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "after" => {
+                let sentence = |_| "`after` takes the number of the last line you have".to_owned();
+                self.after = parameter(value).map_err(|error: String| sentence(error))?;
+            }
+            _ => match value.parse() {
+                Ok(limit) if (1..=LOG_LIMIT.1).contains(&limit) => self.limit = limit,
+                _ => return Err(format!("`limit` takes a whole number from 1 to {}", LOG_LIMIT.1)),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// A build's log. A WebSocket upgrade or `Accept: text/event-stream` gives a stream that starts after line `after` (or
+/// `Last-Event-ID`), follows the build and ends with an `end` frame; anything else gets one page.
+#[utoipa::path(get, path = "/builds/{id}/logs", operation_id = "get_build_logs", tag = "builds",
+    params(("id" = BuildId, Path), ("after" = Option<u64>, Query, description = "Lines after this number"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, for a page"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, for a stream")),
+    responses((status = 200, description = "A page, or a stream of frames",
+        content((LogPage = "application/json"), (ogel_api::builds::LogFrame = "text/event-stream"))),
+        (status = 101, description = "A WebSocket of frames, one JSON text message each")),
+    security(("bearer" = [])))]
+async fn get_build_logs(
+    State(app): State<App>,
+    caller: Allowed<scope::BuildsRead>,
+    Path(id): Path<BuildId>,
+    Query(mut query): Query<LogParameters>,
+    request: Request,
+) -> Result<Response> {
+    // Before any upgrade: a stranger must not learn from the handshake that the build exists.
+    let row = visible(&app, caller.caller.viewer.clone(), id).await?;
+    let (mut parts, _) = request.into_parts();
+    let text =
+        |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Ok(last) = text(header::HeaderName::from_static("last-event-id")).trim().parse() {
+        query.after = query.after.max(last);
+    }
+    let wants_events = text(header::ACCEPT).split(',').any(|one| one.trim().starts_with("text/event-stream"));
+    if text(header::UPGRADE).eq_ignore_ascii_case("websocket") {
+        let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
+            Ok(upgrade) => upgrade,
+            Err(rejection) => {
+                let message = "this is not a WebSocket handshake; send `Connection: Upgrade` with version 13 and a key";
+                return Err(Error::new(ogel_api::error::ErrorCode::InvalidValue, message).caused_by(rejection).into());
+            }
+        };
+        return Ok(logs::websocket(&app, upgrade, row, query.after));
+    }
+    if wants_events {
+        return Ok(logs::events(&app, row, query.after));
+    }
+    let state = app.clone();
+    let page = app.on_control(async move { logs::page(&state, &row, query.after, query.limit).await }).await??;
+    Ok((StatusCode::OK, Json(page)).into_response())
+}

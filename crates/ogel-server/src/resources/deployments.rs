@@ -1,0 +1,271 @@
+//! Deployments: Studio's record of them and Ghost's work on them.
+
+use super::{
+    projects::{self, ProjectRef},
+    shared::{self, PageParameters},
+};
+use crate::{
+    caller::{Allowed, Caller, require_role, scope},
+    error::{Failure, Result},
+    extract::{Json, NoParameters, Parameters, Path, Query, parameter},
+    repository,
+    state::App,
+    tracker,
+};
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ogel_api::{
+    deployments::{Deployment, DeploymentList, DeploymentStatus, NewDeployment},
+    error::{Error, ErrorCode},
+    id::{BuildId, DeploymentId, ProjectId},
+    organizations::Role,
+};
+use ogel_store::{DeploymentFilter, Viewer};
+use std::{sync::Arc, time::Duration};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_deployments, create_deployment))
+        .routes(routes!(get_deployment, delete_deployment))
+        .routes(routes!(cancel_deployment))
+}
+
+pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
+    Deployment {
+        id: row.id,
+        project_id: row.project_id,
+        build_id: row.build_id,
+        status: row.status,
+        repo_url: row.repo_url.clone(),
+        branch: row.branch.clone(),
+        commit_sha: row.commit_sha.clone(),
+        commit_message: row.commit_message.clone(),
+        framework: row.framework.clone(),
+        preview_url: row.preview_url.clone(),
+        created_by: row.created_by,
+        tags: row.tags.clone(),
+        error: row.error.clone(),
+        created_at: row.created_at.into(),
+        completed_at: row.completed_at.map(Into::into),
+    }
+}
+
+/// The deployment, if the caller may know of it.
+async fn visible(app: &App, viewer: &Viewer, id: DeploymentId) -> Result<(ogel_store::Deployment, Role)> {
+    Ok(app.store.deployment(viewer, id).await?.ok_or_else(|| Error::not_found("deployment", id))?)
+}
+
+/// Filters of the list; `projectId` only where the path does not name the project.
+#[derive(Default)]
+pub(crate) struct ListParameters {
+    page: PageParameters,
+    filter: DeploymentFilter,
+}
+
+impl Parameters for ListParameters {
+    const KNOWN: &'static [&'static str] = &["projectId", "status", "branch", "limit", "cursor"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "projectId" => self.filter.project = Some(parameter::<ProjectId>(value)?),
+            "status" => self.filter.status = Some(parameter::<DeploymentStatus>(value)?),
+            "branch" => self.filter.branch = Some(value.to_owned()),
+            _ => self.page.set(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+/// The same without `projectId`.
+#[derive(Default)]
+pub(crate) struct ProjectListParameters(ListParameters);
+
+impl Parameters for ProjectListParameters {
+    const KNOWN: &'static [&'static str] = &["status", "branch", "limit", "cursor"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.0.set(name, value)
+    }
+}
+
+/// One page: one query, however long the page is.
+async fn page(app: &App, viewer: &Viewer, query: &ListParameters) -> Result<Json<DeploymentList>> {
+    let filters = format!("{:?}", query.filter);
+    let page = app.store.deployments(viewer, &query.filter, &query.page.request(&filters)?).await?;
+    let pagination = shared::pagination(&page, &filters);
+    Ok(Json(DeploymentList { deployments: page.rows.iter().map(wire).collect(), pagination }))
+}
+
+/// Deployments of the caller's projects, newest first.
+#[utoipa::path(get, path = "/deployments", operation_id = "list_deployments", tag = "deployments",
+    params(("projectId" = Option<ProjectId>, Query), ("status" = Option<DeploymentStatus>, Query), ("branch" = Option<String>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = DeploymentList)), security(("bearer" = [])))]
+async fn list_deployments(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsRead>,
+    Query(query): Query<ListParameters>,
+) -> Result<Json<DeploymentList>> {
+    let viewer = &caller.caller.viewer;
+    // A stranger's project is 404, not an empty list that would look like an answer.
+    if let Some(id) = query.filter.project {
+        projects::visible(&app, viewer, &ProjectRef::Id(id)).await?;
+    }
+    page(&app, viewer, &query).await
+}
+
+/// Deployments of one project, newest first.
+#[utoipa::path(get, path = "/projects/{id}/deployments", operation_id = "list_project_deployments", tag = "projects",
+    params(("id" = String, Path, description = "Id or slug"), ("status" = Option<DeploymentStatus>, Query), ("branch" = Option<String>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = DeploymentList)), security(("bearer" = [])))]
+pub(crate) async fn list_project_deployments(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsRead>,
+    Path(project): Path<ProjectRef>,
+    Query(ProjectListParameters(mut query)): Query<ProjectListParameters>,
+) -> Result<Json<DeploymentList>> {
+    let viewer = &caller.caller.viewer;
+    query.filter.project = Some(projects::visible(&app, viewer, &project).await?.0.id);
+    page(&app, viewer, &query).await
+}
+
+/// Deploys a repository. 201 once Ghost has accepted it; 202 when it has not answered yet: the work goes on.
+#[utoipa::path(post, path = "/deployments", operation_id = "create_deployment", tag = "deployments", request_body = NewDeployment,
+    responses((status = 201, body = Deployment), (status = 202, body = Deployment, description = "Ghost has not answered yet")),
+    security(("bearer" = [])))]
+async fn create_deployment(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsWrite>,
+    Json(body): Json<NewDeployment>,
+) -> Result<Response> {
+    let row = deploy(&app, &caller.caller, &body).await?;
+    let wait = Duration::from_secs(app.config.deployments.accept_wait_seconds.max(1));
+    let row = tracker::wait_until(&app, row, wait, |row| row.submitted_at.is_some() || row.status.is_terminal()).await;
+    let accepted = row.submitted_at.is_some() || row.status.is_terminal();
+    let status = if accepted { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    let mut response = (status, Json(wire(&row))).into_response();
+    let location = format!("{}/deployments/{}", ogel_api::BASE_PATH, row.id);
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Writes the row and sets its work going. The row comes first: from here on a crash loses nothing. Also how
+/// `ogeld dev` deploys its example.
+pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> Result<Arc<ogel_store::Deployment>> {
+    let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
+    require_role(role, Role::Developer)?;
+    repository::check(app, body).await?;
+    let id = DeploymentId(app.world.uuid());
+    let env = body
+        .env
+        .as_ref()
+        .filter(|env| !env.is_empty())
+        .map(|env| {
+            let plain = serde_json::to_vec(env).map_err(Error::internal)?;
+            app.sealer.seal(&env_context(id), &plain).map_err(Error::internal)
+        })
+        .transpose()?;
+    let row = app
+        .store
+        .create_deployment(&ogel_store::NewDeployment {
+            id,
+            project_id: project.id,
+            build_id: BuildId(app.world.uuid()),
+            // Until the repository has been cloned and its default branch is known.
+            branch: body.branch.clone().unwrap_or_else(|| "HEAD".to_owned()),
+            repo_url: body.repo_url.clone(),
+            commit_sha: body.commit_sha.clone(),
+            framework: body.framework.clone(),
+            root_directory: body.root_directory.clone(),
+            install_command: body.install_command.clone(),
+            build_command: body.build_command.clone(),
+            output_directory: body.output_directory.clone(),
+            env,
+            tags: body.tags.clone().unwrap_or_default(),
+            created_by: caller.user.id,
+            created_at: app.world.now(),
+        })
+        .await?;
+    let row = Arc::new(row);
+    tracker::follow(app, &row);
+    Ok(row)
+}
+
+/// What a build's environment is sealed as.
+pub(crate) fn env_context(id: DeploymentId) -> String {
+    format!("environment of {id}")
+}
+
+/// One deployment, as it stands now.
+#[utoipa::path(get, path = "/deployments/{id}", operation_id = "get_deployment", tag = "deployments",
+    params(("id" = DeploymentId, Path)), responses((status = 200, body = Deployment)), security(("bearer" = [])))]
+async fn get_deployment(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsRead>,
+    Path(id): Path<DeploymentId>,
+    _: Query<NoParameters>,
+) -> Result<Json<Deployment>> {
+    let (row, _) = visible(&app, &caller.caller.viewer, id).await?;
+    Ok(Json(wire(&row)))
+}
+
+/// Stops a deployment and answers with its final state. Asking again is fine; one that ended otherwise is 409.
+#[utoipa::path(post, path = "/deployments/{id}/cancel", operation_id = "cancel_deployment", tag = "deployments",
+    params(("id" = DeploymentId, Path)), responses((status = 200, body = Deployment), (status = 202, body = Deployment,
+    description = "Ghost has not confirmed yet")), security(("bearer" = [])))]
+async fn cancel_deployment(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsWrite>,
+    Path(id): Path<DeploymentId>,
+    _: Query<NoParameters>,
+) -> Result<(StatusCode, Json<Deployment>)> {
+    let (row, role) = visible(&app, &caller.caller.viewer, id).await?;
+    require_role(role, Role::Developer)?;
+    let row = match row.status {
+        DeploymentStatus::Canceled => return Ok((StatusCode::OK, Json(wire(&row)))),
+        status if status.is_terminal() => return Err(not_cancelable(status)),
+        _ => app.store.request_cancel(id, app.world.now()).await?.unwrap_or(row),
+    };
+    tracker::nudge(&app, id);
+    let wait = Duration::from_secs(app.config.deployments.accept_wait_seconds.max(1));
+    let row = tracker::wait_until(&app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
+    match row.status {
+        DeploymentStatus::Canceled => Ok((StatusCode::OK, Json(wire(&row)))),
+        status if status.is_terminal() => Err(not_cancelable(status)),
+        _ => Ok((StatusCode::ACCEPTED, Json(wire(&row)))),
+    }
+}
+
+fn not_cancelable(status: DeploymentStatus) -> Failure {
+    Failure::new(
+        ErrorCode::NotCancelable,
+        format!("the deployment is over (`{status}`), so there is nothing to cancel"),
+    )
+}
+
+/// Deletes a deployment that is over, with its site and its log. Takes the role developer.
+#[utoipa::path(delete, path = "/deployments/{id}", operation_id = "delete_deployment", tag = "deployments",
+    params(("id" = DeploymentId, Path)), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+async fn delete_deployment(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsWrite>,
+    Path(id): Path<DeploymentId>,
+    _: Query<NoParameters>,
+) -> Result<StatusCode> {
+    let viewer = &caller.caller.viewer;
+    let (row, role) = visible(&app, viewer, id).await?;
+    require_role(role, Role::Developer)?;
+    if !row.status.is_terminal() {
+        let message = format!("the deployment is still `{}`; cancel it first", row.status);
+        return Err(Failure::new(ErrorCode::NotDeletable, message));
+    }
+    // Ghost first: if it cannot, the record stays and the caller may ask again.
+    app.bridge.delete_deployment(&row).await?;
+    app.store.delete_deployment(viewer, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

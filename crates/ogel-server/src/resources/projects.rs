@@ -1,0 +1,192 @@
+//! Projects, by id or by slug among the caller's own.
+
+use super::shared::{self, PagedByOrganization};
+use crate::{
+    caller::{Allowed, require_role, scope},
+    error::{Failure, Result},
+    extract::{Json, NoParameters, Path, Query, invalid_field},
+    state::App,
+};
+use axum::{extract::State, http::StatusCode};
+use ogel_api::{
+    error::{Error, ErrorCode},
+    id::{Id as _, IdError, ProjectId},
+    organizations::Role,
+    projects::{NewProject, Project, ProjectList, UpdateProject},
+};
+use ogel_store::{PageRequest, StoreError, Viewer};
+use std::str::FromStr;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_projects, create_project))
+        .routes(routes!(get_project, update_project, delete_project))
+        .routes(routes!(super::deployments::list_project_deployments))
+}
+
+pub(crate) fn wire(row: &ogel_store::Project) -> Project {
+    Project {
+        id: row.id,
+        organization_id: row.organization_id,
+        name: row.name.clone(),
+        slug: row.slug.clone(),
+        created_at: row.created_at.into(),
+        updated_at: row.updated_at.into(),
+    }
+}
+
+/// How a path names a project.
+pub(crate) enum ProjectRef {
+    Id(ProjectId),
+    Slug(String),
+}
+
+impl FromStr for ProjectRef {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        // An underscore never stands in a slug, so a mistyped id is told as such.
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if shared::slug(text).is_ok() => Ok(Self::Slug(text.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The project, if the caller may know of it.
+pub(crate) async fn visible(app: &App, viewer: &Viewer, project: &ProjectRef) -> Result<(ogel_store::Project, Role)> {
+    match project {
+        ProjectRef::Id(id) => {
+            Ok(app.store.project(viewer, *id).await?.ok_or_else(|| Error::not_found("project", id))?)
+        }
+        ProjectRef::Slug(slug) => {
+            let mut found = app.store.projects_by_slug(viewer, slug).await?;
+            match (found.pop(), found.is_empty()) {
+                (Some(project), true) => Ok(project),
+                (Some(_), false) => {
+                    let message = format!("`{slug}` names a project in several of your organizations; use the id");
+                    Err(Failure::new(ErrorCode::AmbiguousSlug, message))
+                }
+                (None, _) => Err(Error::not_found("project", slug).into()),
+            }
+        }
+    }
+}
+
+/// The caller's projects, newest first.
+#[utoipa::path(get, path = "/projects", operation_id = "list_projects", tag = "projects",
+    params(("organizationId" = Option<ogel_api::id::OrganizationId>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = ProjectList)), security(("bearer" = [])))]
+async fn list_projects(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsRead>,
+    Query(query): Query<PagedByOrganization>,
+) -> Result<Json<ProjectList>> {
+    let filters = format!("{:?}", query.organization_id);
+    let page = app.store.projects(&caller.caller.viewer, query.organization_id, &query.page.request(&filters)?).await?;
+    let pagination = shared::pagination(&page, &filters);
+    Ok(Json(ProjectList { projects: page.rows.iter().map(|(row, _)| wire(row)).collect(), pagination }))
+}
+
+/// Makes a project. Takes the role developer in its organization.
+#[utoipa::path(post, path = "/projects", operation_id = "create_project", tag = "projects", request_body = NewProject,
+    responses((status = 201, body = Project)), security(("bearer" = [])))]
+async fn create_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsWrite>,
+    Json(body): Json<NewProject>,
+) -> Result<(StatusCode, Json<Project>)> {
+    let row = new_project(&app, &caller.caller.viewer, &body).await?;
+    Ok((StatusCode::CREATED, Json(wire(&row))))
+}
+
+/// Also how `ogeld dev` makes its first project.
+pub(crate) async fn new_project(app: &App, viewer: &Viewer, body: &NewProject) -> Result<ogel_store::Project> {
+    if viewer.project.is_some() {
+        return Err(Failure::new(ErrorCode::Forbidden, "this API key is bound to one project; use one that is not"));
+    }
+    let name = shared::name(&body.name)?;
+    let (organization, role) = match body.organization_id {
+        Some(id) => app.store.organization(viewer, id).await?.ok_or_else(|| Error::not_found("organization", id))?,
+        None => {
+            let mut mine = app.store.organizations(viewer, &PageRequest { limit: 2, after: None }).await?.rows;
+            match (mine.pop(), mine.is_empty()) {
+                (Some(only), true) => only,
+                _ => {
+                    let message = "`organizationId` is missing, and you belong to more than one organization or none";
+                    let fix = "add `organizationId`; `GET organizations` lists yours";
+                    return Err(invalid_field(ErrorCode::MissingField, "body.organizationId", message, Some(fix)));
+                }
+            }
+        }
+    };
+    require_role(role, Role::Developer)?;
+    let now = app.world.now();
+    let id = ProjectId(app.world.uuid());
+    let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.uuid())), shared::slug)?;
+    let mut row =
+        ogel_store::Project { id, organization_id: organization.id, name, slug, created_at: now, updated_at: now };
+    match app.store.create_project(&row).await {
+        Err(StoreError::Unique { what: "projects.slug" }) if body.slug.is_none() => {
+            row.slug = shared::another_slug(&row.slug, id.uuid());
+            app.store.create_project(&row).await?;
+        }
+        other => other?,
+    }
+    Ok(row)
+}
+
+/// One project, by id or slug.
+#[utoipa::path(get, path = "/projects/{id}", operation_id = "get_project", tag = "projects",
+    params(("id" = String, Path, description = "Id or slug")), responses((status = 200, body = Project)), security(("bearer" = [])))]
+async fn get_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsRead>,
+    Path(project): Path<ProjectRef>,
+    _: Query<NoParameters>,
+) -> Result<Json<Project>> {
+    Ok(Json(wire(&visible(&app, &caller.caller.viewer, &project).await?.0)))
+}
+
+/// Renames a project. Takes the role developer.
+#[utoipa::path(patch, path = "/projects/{id}", operation_id = "update_project", tag = "projects",
+    params(("id" = String, Path, description = "Id or slug")), request_body = UpdateProject,
+    responses((status = 200, body = Project)), security(("bearer" = [])))]
+async fn update_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsWrite>,
+    Path(project): Path<ProjectRef>,
+    Json(body): Json<UpdateProject>,
+) -> Result<Json<Project>> {
+    let viewer = &caller.caller.viewer;
+    let (project, role) = visible(&app, viewer, &project).await?;
+    require_role(role, Role::Developer)?;
+    let name = body.name.as_deref().map(shared::name).transpose()?;
+    let slug = body.slug.as_deref().map(shared::slug).transpose()?;
+    let row = app.store.update_project(viewer, project.id, name.as_deref(), slug.as_deref(), app.world.now()).await?;
+    Ok(Json(wire(&row.ok_or_else(|| Error::not_found("project", project.id))?.0)))
+}
+
+/// Deletes a project and all it deployed. Takes the role admin. Deployments that are still running must be canceled first.
+#[utoipa::path(delete, path = "/projects/{id}", operation_id = "delete_project", tag = "projects",
+    params(("id" = String, Path, description = "Id or slug")), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+async fn delete_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsWrite>,
+    Path(project): Path<ProjectRef>,
+    _: Query<NoParameters>,
+) -> Result<StatusCode> {
+    let viewer = &caller.caller.viewer;
+    let (project, role) = visible(&app, viewer, &project).await?;
+    require_role(role, Role::Admin)?;
+    if app.store.count_unfinished(project.id).await? > 0 {
+        let message = "the project has deployments that are still running; cancel them first";
+        return Err(Failure::new(ErrorCode::Conflict, message));
+    }
+    // Ghost first: if it cannot, the project stays and the caller may ask again.
+    app.bridge.delete_project(project.id).await?;
+    app.store.delete_project(viewer, project.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,49 @@
+//! People: today, oneself.
+
+use super::{auth::wire_user, shared};
+use crate::{
+    caller::{Allowed, scope},
+    error::Result,
+    extract::{Json, NoParameters, Query},
+    state::App,
+};
+use axum::extract::State;
+use ogel_api::{
+    error::Error,
+    users::{UpdateUser, User},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_me, update_me))
+}
+
+/// The caller's own account.
+#[utoipa::path(get, path = "/users/me", operation_id = "get_me", tag = "users",
+    responses((status = 200, body = User)), security(("bearer" = [])))]
+async fn get_me(
+    State(app): State<App>,
+    caller: Allowed<scope::UsersRead>,
+    _: Query<NoParameters>,
+) -> Result<Json<User>> {
+    let id = caller.caller.user.id;
+    let user = app.store.user(id).await?.ok_or_else(|| Error::not_found("user", id))?;
+    Ok(Json(wire_user(&user)))
+}
+
+/// Changes the caller's own account.
+#[utoipa::path(patch, path = "/users/me", operation_id = "update_me", tag = "users", request_body = UpdateUser,
+    responses((status = 200, body = User)), security(("bearer" = [])))]
+async fn update_me(
+    State(app): State<App>,
+    caller: Allowed<scope::UsersWrite>,
+    Json(body): Json<UpdateUser>,
+) -> Result<Json<User>> {
+    let name = body.name.as_deref().map(shared::name).transpose()?;
+    let id = caller.caller.user.id;
+    let user = app.store.update_user(id, name.as_deref(), app.world.now()).await?;
+    let user = user.ok_or_else(|| Error::not_found("user", id))?;
+    // Callers carry the name they had when they were looked up.
+    app.callers.invalidate_all();
+    Ok(Json(wire_user(&user)))
+}

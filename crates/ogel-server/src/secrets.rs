@@ -1,0 +1,187 @@
+//! Secrets: how tokens are made, how they are remembered, and how what must be read again is sealed.
+//!
+//! Session tokens and API keys are kept as SHA-256 only; passwords as argon2id; Ghost's project keys and build
+//! environments are sealed with XChaCha20-Poly1305, the key's id in front so that keys can be changed.
+
+use crate::world::Entropy;
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD, prelude::BASE64_URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// How a token is found again without being stored.
+pub type TokenHash = [u8; 32];
+
+pub fn token_hash(token: &str) -> TokenHash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// What API keys start with; scanners of leaked secrets look for it.
+pub const API_KEY_PREFIX: &str = "ogel_";
+/// What session tokens start with.
+pub const SESSION_PREFIX: &str = "ogels_";
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `length` base62 digits of `value`, most significant first.
+fn base62(mut value: u128, length: usize) -> String {
+    let mut digits = vec![b'0'; length];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[(value % 62) as usize];
+        value /= 62;
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+/// `prefix` + 256 random bits in base62 + the CRC-32 of it all, so that a mistyped or invented token is refused
+/// without asking the database, and a scanner can tell a real one.
+fn new_token(prefix: &str, entropy: &Entropy) -> String {
+    let body = format!(
+        "{prefix}{}{}",
+        base62(u128::from_le_bytes(entropy.bytes()), 22),
+        base62(u128::from_le_bytes(entropy.bytes()), 22)
+    );
+    let checksum = base62(crc32fast::hash(body.as_bytes()).into(), 6);
+    body + &checksum
+}
+
+pub fn new_api_key(entropy: &Entropy) -> String {
+    new_token(API_KEY_PREFIX, entropy)
+}
+
+pub fn new_session_token(entropy: &Entropy) -> String {
+    new_token(SESSION_PREFIX, entropy)
+}
+
+/// Whether `token` has a form of ours and its checksum holds. Says nothing about whether it is known.
+pub fn is_well_formed(token: &str) -> bool {
+    let Some(rest) = token.strip_prefix(SESSION_PREFIX).or_else(|| token.strip_prefix(API_KEY_PREFIX)) else {
+        return false;
+    };
+    if rest.len() != 50 || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return false;
+    }
+    let (body, checksum) = token.split_at(token.len() - 6);
+    base62(crc32fast::hash(body.as_bytes()).into(), 6) == checksum
+}
+
+/// argon2id with the library's recommended cost (19 MiB, two passes). Tens of milliseconds of CPU: never on a
+/// data-plane thread.
+pub fn hash_password(password: &str, entropy: &Entropy) -> Result<String, argon2::password_hash::Error> {
+    Ok(Argon2::default().hash_password_with_salt(password.as_bytes(), &entropy.bytes::<16>())?.to_string())
+}
+
+/// Costs the same whether or not there is a hash to compare with, so that timing does not tell which accounts exist.
+pub fn verify_password(password: &str, hash: Option<&str>) -> bool {
+    // Of no password anybody knows; only its cost matters.
+    const NOBODY: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let Ok(parsed) = argon2::password_hash::phc::PasswordHash::new(hash.unwrap_or(NOBODY)) else { return false };
+    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()
+}
+
+/// Why a sealed value cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the encryption key must be 32 bytes in base64")]
+    BadKey,
+    #[error("the value was sealed with another key")]
+    UnknownKey,
+    #[error("the sealed value was changed or is cut short")]
+    Damaged,
+}
+
+/// Seals and opens values that must be read again.
+#[derive(Clone)]
+pub struct Sealer {
+    cipher: Arc<XChaCha20Poly1305>,
+    key_id: String,
+    entropy: Entropy,
+}
+
+impl Sealer {
+    /// `key` is 32 bytes in base64, with or without padding.
+    pub fn new(key: &str, entropy: Entropy) -> Result<Self, SealError> {
+        let bytes = BASE64_STANDARD_NO_PAD.decode(key.trim().trim_end_matches('=')).map_err(|_| SealError::BadKey)?;
+        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealError::BadKey)?;
+        let key_id = hex::encode(&Sha256::digest(&bytes)[..4]);
+        Ok(Self { cipher: Arc::new(cipher), key_id, entropy })
+    }
+
+    /// A fresh key in the form [`Sealer::new`] takes.
+    pub fn new_key(entropy: &Entropy) -> String {
+        BASE64_STANDARD_NO_PAD.encode(entropy.bytes::<32>())
+    }
+
+    /// `v1.<key id>.<nonce + ciphertext>`, bound to `context` (what it is and whose), so that a value copied to
+    /// another row does not open there.
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<String, SealError> {
+        let nonce: [u8; 24] = self.entropy.bytes();
+        let payload = Payload { msg: plain, aad: context.as_bytes() };
+        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Damaged)?;
+        Ok(format!("v1.{}.{}", self.key_id, BASE64_URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())))
+    }
+
+    /// The inverse of [`Sealer::seal`].
+    pub fn open(&self, context: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
+        let mut parts = sealed.splitn(3, '.');
+        let (Some("v1"), Some(key_id), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(SealError::Damaged);
+        };
+        if key_id != self.key_id {
+            return Err(SealError::UnknownKey);
+        }
+        let body = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| SealError::Damaged)?;
+        let (nonce, ciphertext) = body.split_at_checked(24).ok_or(SealError::Damaged)?;
+        let nonce: [u8; 24] = nonce.try_into().map_err(|_| SealError::Damaged)?;
+        let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
+        self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_carry_a_checksum_that_one_wrong_letter_breaks() {
+        let entropy = Entropy::seeded(1);
+        for token in [new_api_key(&entropy), new_session_token(&entropy)] {
+            assert!(is_well_formed(&token), "{token}");
+            for at in 0..token.len() {
+                let mut wrong = token.clone().into_bytes();
+                wrong[at] = if wrong[at] == b'x' { b'y' } else { b'x' };
+                assert!(!is_well_formed(&String::from_utf8(wrong).unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn sealed_values_open_only_in_their_own_place_and_whole() {
+        let entropy = Entropy::seeded(2);
+        let sealer = Sealer::new(&Sealer::new_key(&entropy), entropy.clone()).unwrap();
+        let sealed = sealer.seal("project a", b"secret").unwrap();
+        assert!(!sealed.contains("secret"));
+        assert_eq!(sealer.open("project a", &sealed).unwrap(), b"secret");
+        assert!(matches!(sealer.open("project b", &sealed), Err(SealError::Damaged)));
+        assert!(matches!(sealer.open("project a", &sealed[..sealed.len() - 2]), Err(SealError::Damaged)));
+        let other = Sealer::new(&Sealer::new_key(&entropy), entropy).unwrap();
+        assert!(matches!(other.open("project a", &sealed), Err(SealError::UnknownKey)));
+    }
+
+    #[test]
+    fn passwords_are_compared_by_argon2id() {
+        let hash = hash_password("correct horse", &Entropy::seeded(3)).unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(verify_password("correct horse", Some(&hash)));
+        assert!(!verify_password("wrong horse", Some(&hash)));
+        assert!(!verify_password("correct horse", None));
+    }
+}

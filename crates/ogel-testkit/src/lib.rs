@@ -1,0 +1,1 @@
+//! TestApp, scripted Ghost, fault proxy and manual clock; a dev-dependency only.
