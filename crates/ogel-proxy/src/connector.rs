@@ -53,8 +53,7 @@ impl Connector {
     pub fn with_roots(roots: RootCertStore) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config =
-            versions.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
+        let mut config = versions.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(Direct { tls: TlsConnector::from(Arc::new(config)) })))
     }
@@ -66,7 +65,8 @@ impl Connector {
 
     /// Opens a connection to the host of `uri`, within `limit`. `https` and `wss` mean TLS.
     pub async fn open(&self, uri: &Uri, limit: Duration) -> Result<Box<dyn Io>, UpstreamError> {
-        let missing = || UpstreamError::protocol(io::Error::new(io::ErrorKind::InvalidInput, "the upstream has no host"));
+        let missing =
+            || UpstreamError::protocol(io::Error::new(io::ErrorKind::InvalidInput, "the upstream has no host"));
         let tls = matches!(uri.scheme_str(), Some("https" | "wss"));
         // A literal IPv6 address stands in brackets in a URI and without them everywhere else.
         let host = uri.host().ok_or_else(missing)?.trim_start_matches('[').trim_end_matches(']');

@@ -81,7 +81,9 @@ impl UpstreamError {
         match self {
             Self::Connect { .. } | Self::ConnectTimeout | Self::Tls { .. } => false,
             Self::Deadline { sent } | Self::Reset { sent, .. } => *sent,
-            Self::FirstByteTimeout | Self::TooLarge { .. } | Self::Protocol { .. } | Self::UpgradeRefused { .. } => true,
+            Self::FirstByteTimeout | Self::TooLarge { .. } | Self::Protocol { .. } | Self::UpgradeRefused { .. } => {
+                true
+            }
         }
     }
 

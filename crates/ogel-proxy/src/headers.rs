@@ -44,7 +44,10 @@ impl HeaderRules {
     pub fn copy(&self, from: &HeaderMap, to: &mut HeaderMap) {
         let is_connection_bound = |name: &HeaderName| {
             from.get_all(header::CONNECTION).iter().any(|value| {
-                value.as_bytes().split(|b| *b == b',').any(|named| named.trim_ascii().eq_ignore_ascii_case(name.as_ref()))
+                value
+                    .as_bytes()
+                    .split(|b| *b == b',')
+                    .any(|named| named.trim_ascii().eq_ignore_ascii_case(name.as_ref()))
             })
         };
         for (name, value) in from {

@@ -198,9 +198,12 @@ mod tests {
         let uri = join(&base, &["v1", "a/../b?x#%2f;é"], &[("q", "a&b=c")]).unwrap();
         let expected = "http://ghost.test:8080/base/v1/a%2F..%2Fb%3Fx%23%252f%3B%C3%A9?q=a%26b%3Dc";
         assert_eq!(uri.to_string(), expected);
-        for (segment, reason) in
-            [("..", UriError::DotSegment), (".", UriError::DotSegment), ("", UriError::EmptySegment), ("a\0", UriError::Control)]
-        {
+        for (segment, reason) in [
+            ("..", UriError::DotSegment),
+            (".", UriError::DotSegment),
+            ("", UriError::EmptySegment),
+            ("a\0", UriError::Control),
+        ] {
             assert_eq!(join(&base, &["v1", segment], &[]), Err(reason));
         }
         assert_eq!(join(&"/only/a/path".parse().unwrap(), &["v1"], &[]), Err(UriError::NoHost));

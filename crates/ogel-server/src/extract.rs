@@ -190,11 +190,17 @@ pub(crate) fn invalid(details: Vec<Detail>) -> Failure {
         .copied()
         .find(|code| code.as_str() == first && details.iter().all(|detail| detail.code == first))
         .unwrap_or(ErrorCode::ValidationFailed);
-    let sentence = |detail: &Detail| match &detail.fix {
-        Some(fix) => format!("{}; {fix}", detail.message),
-        None => detail.message.clone(),
+    let message = match &details[..] {
+        [Detail { message, fix: Some(fix), .. }] => format!("{message}; {fix}"),
+        [Detail { message, fix: None, .. }] => message.clone(),
+        several => {
+            let phrase = |detail: &Detail| match &detail.fix {
+                Some(fix) => format!("{} ({fix})", detail.message),
+                None => detail.message.clone(),
+            };
+            several.iter().take(8).map(phrase).collect::<Vec<_>>().join(", ")
+        }
     };
-    let message = details.iter().take(8).map(sentence).collect::<Vec<_>>().join(". ");
     Error::new(code, message).with_details(details).into()
 }
 

@@ -1,5 +1,7 @@
 //! The upstream client against an upstream that does as the test says, in memory: no sockets, no real waiting.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod scripted;
 mod upstream;
 mod websocket;

@@ -17,6 +17,7 @@ pub(crate) struct Seen {
     /// Counted from 1, over all connections.
     pub(crate) number: usize,
     /// Which connection, counted from 1.
+    #[allow(dead_code, reason = "each test binary uses some")]
     pub(crate) connection: usize,
     pub(crate) head: String,
     pub(crate) body: String,
@@ -111,7 +112,8 @@ async fn read_request(stream: &mut DuplexStream) -> Option<(String, String)> {
     loop {
         if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(text[..end].to_vec()).unwrap();
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             let body_end = end + 4 + length.unwrap_or(0);
             if text.len() >= body_end {
                 return Some((head, String::from_utf8(text[end + 4..body_end].to_vec()).unwrap()));

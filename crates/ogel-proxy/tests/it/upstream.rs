@@ -166,7 +166,12 @@ async fn an_answer_that_is_not_http_is_a_protocol_error() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_over_the_limit_is_refused_whether_or_not_it_tells_its_length() {
     let told = || answer(200, "text/plain", &"x".repeat(101));
-    let chunk = || Reply::Raw(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)));
+    let chunk = || {
+        Reply::Raw(format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(101)
+        ))
+    };
     let scripted = Scripted::new(move |seen| if seen.number == 1 { told() } else { chunk() });
     let upstream = upstream(&scripted, Limits { max_response_bytes: 100, ..Limits::default() });
     for _ in 0..2 {

@@ -20,7 +20,8 @@ pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> 
     let response = next.run(request).await;
     let size = http_body::Body::size_hint(response.body()).exact();
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
-    if response.status() != StatusCode::OK || !is_json || size.is_none_or(|size| size > LARGEST) {
+    let may_be_kept = response.headers().get(header::CACHE_CONTROL).is_none_or(|value| value != "no-store");
+    if response.status() != StatusCode::OK || !is_json || !may_be_kept || size.is_none_or(|size| size > LARGEST) {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -40,6 +40,7 @@ pub(crate) async fn request_context(State(app): State<App>, mut request: Request
     request.extensions_mut().insert(BodyLimit(limit));
     request.extensions_mut().insert(context.clone());
     let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = next.run(request).await;
 
@@ -52,19 +53,20 @@ pub(crate) async fn request_context(State(app): State<App>, mut request: Request
     }
     // Browsers must not guess that an answer is something to run or to frame.
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    log(&method, &response, &context, failure.as_deref(), started);
+    log(&method, route.as_ref(), &response, &context, failure.as_deref(), started);
     response
 }
 
 /// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
 fn log(
     method: &axum::http::Method,
+    route: Option<&MatchedPath>,
     response: &Response<Body>,
     context: &RequestContext,
     failure: Option<&Error>,
     started: Instant,
 ) {
-    let route = response.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let route = route.map_or("-", MatchedPath::as_str);
     let status = response.status().as_u16();
     let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (request_id, trace_id) = (&*context.request_id, &*context.trace_id);

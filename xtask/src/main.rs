@@ -1,0 +1,62 @@
+//! The project's chores, in Rust so that a clone needs nothing but Rust to run them: the whole check (`ci`), generated
+//! files, a PostgreSQL to test against, and tidiness. It knows the product only by its command line.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
+
+mod ci;
+mod generate;
+mod postgres;
+mod preflight;
+mod shell;
+mod supply_chain;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use workspace::Workspace;
+
+const USAGE: &str = "\
+The project's chores.
+
+Usage: cargo xtask <CHORE>
+
+  ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
+  generate [--check]   write the files that come from the code, or only say whether they are fresh
+  postgres             run a private PostgreSQL for tests until Ctrl-C
+  tidy                 the rules that no compiler knows
+";
+
+/// A chore ends well or with one sentence for the person at the terminal.
+type Result<T = ()> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["ci"] => Workspace::load().and_then(ci::run),
+        ["generate"] => Workspace::load().and_then(|workspace| generate::write(&workspace)),
+        ["generate", "--check"] => Workspace::load().and_then(|workspace| generate::check(&workspace, None)),
+        ["postgres"] => Workspace::load().and_then(|workspace| postgres::foreground(&workspace)),
+        ["tidy"] => Workspace::load().and_then(|workspace| tidy::run(&workspace)),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        [] => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+        _ => {
+            eprint!("there is no chore `{}`\n\n{USAGE}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the check needs from the machine besides Rust. As root on Debian it is installed; anywhere else everything
+//! that is missing is named at once, because nobody wants to learn it one failed run at a time.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Result, postgres, shell};
+
+struct Need {
+    name: &'static str,
+    /// What of the check cannot run without it.
+    reason: &'static str,
+    /// The Debian packages that bring it, or none when rustup does.
+    packages: &'static [&'static str],
+    present: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need { name: "git", reason: "deployments clone repositories", packages: &["git"], present: || runs("git") },
+    Need { name: "node", reason: "a real Vite project is built", packages: &["nodejs"], present: || runs("node") },
+    Need { name: "npm", reason: "a real Vite project is built", packages: &["npm"], present: || runs("npm") },
+    Need {
+        name: "PostgreSQL server programs",
+        reason: "every store test runs on SQLite and on PostgreSQL",
+        packages: &["postgresql"],
+        present: || postgres::programs().is_some(),
+    },
+    Need { name: "rustfmt", reason: "`cargo fmt`", packages: &[], present: || runs("cargo-fmt") },
+    Need { name: "clippy", reason: "`cargo clippy`", packages: &[], present: || runs("cargo-clippy") },
+];
+
+pub(crate) fn run() -> Result {
+    let absent = missing();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    if shell::is_root() && Path::new("/etc/debian_version").exists() && shell::find("apt-get").is_some() {
+        install(&absent)?;
+        let absent = missing();
+        return if absent.is_empty() { Ok(()) } else { Err(still_needed(&absent)) };
+    }
+    Err(still_needed(&absent))
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !(need.present)()).collect()
+}
+
+/// Starting it is the only honest question: rustup puts a `cargo-fmt` on the path that only says that it is missing.
+fn runs(program: &str) -> bool {
+    shell::succeeds(Command::new(program).arg("--version"))
+}
+
+fn install(absent: &[&Need]) -> Result {
+    let names: Vec<&str> = absent.iter().map(|need| need.name).collect();
+    println!("installing what is missing: {}", names.join(", "));
+
+    let packages: Vec<&str> = absent.iter().flat_map(|need| need.packages).copied().collect();
+    if !packages.is_empty() {
+        let apt = |arguments: &[&str]| {
+            shell::run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+        };
+        apt(&["update", "--quiet"])?;
+        apt(&[["install", "--yes", "--quiet", "--no-install-recommends"].as_slice(), &packages].concat())?;
+    }
+    let components: Vec<&str> = absent.iter().filter(|n| n.packages.is_empty()).map(|n| n.name).collect();
+    if !components.is_empty() {
+        shell::run(Command::new("rustup").args(["component", "add"]).args(&components))?;
+    }
+    Ok(())
+}
+
+fn still_needed(absent: &[&Need]) -> String {
+    let lines = absent.iter().map(|need| {
+        let source = match need.packages {
+            [] => format!("`rustup component add {}`", need.name),
+            packages => format!("on Debian `apt-get install {}`", packages.join(" ")),
+        };
+        format!("\n  {} ({}): {source}", need.name, need.reason)
+    });
+    format!("this machine misses what the check needs:{}", lines.collect::<String>())
+}
