@@ -191,7 +191,12 @@ impl Ghost {
         self.fetch(ctx, Call::new(Method::PATCH, segments, credential, Repeat::Freely)).await
     }
 
-    pub async fn get_build(&self, ctx: CallContext<'_>, credential: Credential<'_>, build_id: &str) -> Result<BuildDoc> {
+    pub async fn get_build(
+        &self,
+        ctx: CallContext<'_>,
+        credential: Credential<'_>,
+        build_id: &str,
+    ) -> Result<BuildDoc> {
         self.fetch(ctx, Call::get(&["v1", "builds", build_id], credential)).await
     }
 

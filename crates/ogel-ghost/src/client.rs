@@ -60,8 +60,7 @@ impl Ghost {
             return Err(SetupError::PlatformKey);
         }
         platform_key.set_sensitive(true);
-        let response_format =
-            HeaderValue::from_str(&config.response_format).map_err(|_| SetupError::ResponseFormat)?;
+        let response_format = HeaderValue::from_str(&config.response_format).map_err(|_| SetupError::ResponseFormat)?;
         let retrier = Retrier::new(config.retry, RetryBudget::default(), random.clone());
         Ok(Self(Arc::new(Inner { upstream, config, random, retrier, platform_key, response_format })))
     }
@@ -93,7 +92,11 @@ impl Ghost {
     }
 
     /// Makes the call, with its retries, and decodes what comes back.
-    pub(crate) async fn fetch<T: DeserializeOwned>(&self, ctx: CallContext<'_>, call: Call<'_>) -> Result<T, GhostError> {
+    pub(crate) async fn fetch<T: DeserializeOwned>(
+        &self,
+        ctx: CallContext<'_>,
+        call: Call<'_>,
+    ) -> Result<T, GhostError> {
         let response = self.send(ctx, call).await?;
         serde_json::from_slice(response.body()).map_err(|error| {
             // The category and the place, not the text: it may hold secrets.

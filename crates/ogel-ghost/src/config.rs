@@ -75,7 +75,8 @@ pub struct RealtimeConfig {
     pub reconnect_cap: Duration,
     /// Channels on one connection; further ones open another.
     pub channels_per_connection: usize,
-    /// Events kept for a subscriber that is slower than Ghost; beyond them it gets `Lagged`.
+    /// Events kept for a subscriber that is slower than Ghost; beyond them it gets `Lagged`. Each channel sets aside
+    /// some 100 bytes for each.
     pub events_per_subscriber: usize,
 }
 
@@ -88,7 +89,7 @@ impl Default for RealtimeConfig {
             idle_close_after: Duration::from_secs(60),
             reconnect_cap: Duration::from_secs(5),
             channels_per_connection: 100,
-            events_per_subscriber: 1024,
+            events_per_subscriber: 512,
         }
     }
 }

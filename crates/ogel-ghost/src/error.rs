@@ -111,8 +111,7 @@ impl GhostError {
         let mut error = match serde_json::from_slice::<Body>(response.body()) {
             Ok(Body { kind: Some(kind), message }) if is_word(&kind) => {
                 let meaning = translate(&kind, status);
-                let mut error =
-                    Self::new(GhostErrorKind(kind.into()), meaning.code, &message, may_have_been_processed);
+                let mut error = Self::new(GhostErrorKind(kind.into()), meaning.code, &message, may_have_been_processed);
                 error.public_message = (meaning.is_public && !message.is_empty()).then(|| error.message.clone().into());
                 error
             }
@@ -202,13 +201,15 @@ mod tests {
     use super::*;
 
     fn read(status: u16, content_type: &str, body: &'static str) -> GhostError {
-        let response = Response::builder().status(status).header("content-type", content_type).header("retry-after", "7");
+        let response =
+            Response::builder().status(status).header("content-type", content_type).header("retry-after", "7");
         GhostError::from_response(&response.body(Bytes::from_static(body.as_bytes())).unwrap())
     }
 
     #[test]
     fn a_text_reaches_the_caller_only_when_its_row_allows_it() {
-        let json = r#"{"message":"Invalid `repoUrl` param","code":400,"type":"general_argument_invalid","version":"1"}"#;
+        let json =
+            r#"{"message":"Invalid `repoUrl` param","code":400,"type":"general_argument_invalid","version":"1"}"#;
         let error = read(400, "application/json", json);
         assert_eq!(error.code, ErrorCode::ValidationFailed);
         assert_eq!(error.public_message.as_deref(), Some("Invalid `repoUrl` param"));

@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`config`]: what a client needs, [`Credential`] and [`CallContext`]
-//! - [`client`]: one call, its headers, its attempts; [`calls`]: every call, typed; [`model`]: the documents
+//! - [`client`]: one call, its headers, its attempts; `calls.rs`: every call, typed; [`model`]: the documents
 //! - [`error`]: why a call failed, by the table in `translate.rs`
 //! - [`realtime`]: subscriptions over a WebSocket that comes back by itself
 

@@ -31,12 +31,18 @@ use tokio::{sync::broadcast, task::AbortHandle};
 #[non_exhaustive]
 pub enum RealtimeEvent {
     /// The channel is live from here on; `first` is false when it was live before. Read by page what came earlier.
-    Connected { first: bool },
-    Log { build_id: Arc<str>, line: LogLine },
+    Connected {
+        first: bool,
+    },
+    Log {
+        build_id: Arc<str>,
+        line: LogLine,
+    },
     Deployment(Arc<DeploymentDoc>),
     /// Events were dropped because they were not taken in time. Read by page what is missing.
     Lagged,
-    /// Ghost refuses the credential or the channel. It is asked again at the next connection.
+    /// Ghost refuses the credential or the channel. It is asked again every now and then; `Connected` follows if that
+    /// helps.
     Refused,
 }
 

@@ -46,10 +46,8 @@ fn by_status(kind: &str, status: StatusCode) -> ErrorCode {
 type Row = (&'static str, ErrorCode, bool);
 
 /// Types of our Ghost that stock Appwrite does not have.
-const DIALECT: &[Row] = &[
-    ("deployment_already_exists", Conflict, true),
-    ("deployment_not_cancelable", NotCancelable, true),
-];
+const DIALECT: &[Row] =
+    &[("deployment_already_exists", Conflict, true), ("deployment_not_cancelable", NotCancelable, true)];
 
 /// The whole catalogue of Appwrite, all versions together, in its own order.
 const CATALOGUE: &[Row] = &[

@@ -12,6 +12,7 @@
 //! - [`retry`]: when to try again, and when the budget says no
 //! - [`websocket`]: the upgrade, with bounded messages
 
+mod body;
 pub mod connector;
 pub mod error;
 pub mod headers;
@@ -21,10 +22,11 @@ pub mod upstream;
 pub mod uri;
 pub mod websocket;
 
+pub use body::UpstreamBody;
 pub use connector::{BoxFuture, Connect, Connector, Io};
 pub use error::{ConnectReason, UpstreamError};
 pub use headers::HeaderRules;
 pub use retry::{Random, Retrier, RetryBudget, RetryPolicy, Verdict};
-pub use upstream::{Limits, Replay, Upstream, UpstreamBody};
+pub use upstream::{Limits, Replay, Upstream};
 pub use uri::{CanonicalPath, UriError, canonical_path, join};
 pub use websocket::{WebSocket, WebSocketLimits, connect_websocket};

@@ -6,21 +6,22 @@
 //! that can be repeated is sent once more on a fresh one. Dropping a future closes its connection.
 //! Next: `pool.rs`, `retry.rs`.
 
-use crate::{connector::Connector, error::UpstreamError, pool::Pool};
-use bytes::{Bytes, BytesMut};
+use crate::{
+    body::{UpstreamBody, read_to_end},
+    connector::Connector,
+    error::UpstreamError,
+    pool::Pool,
+};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
@@ -191,16 +192,7 @@ impl Upstream {
             Err(_) => return Err(UpstreamError::FirstByteTimeout.into()),
         };
         let (head, incoming) = response.into_parts();
-        let mut body = UpstreamBody {
-            incoming,
-            lease: Some((sender, self.pool.clone())),
-            stall_after: self.pool.limits().first_byte_timeout,
-            stall: None,
-        };
-        if body.incoming.is_end_stream() {
-            body.give_back();
-        }
-        Ok(Response::from_parts(head, body))
+        Ok(Response::from_parts(head, UpstreamBody::new(incoming, sender, self.pool.clone())))
     }
 }
 
@@ -216,90 +208,6 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-async fn read_to_end(mut body: UpstreamBody, limit: usize) -> Result<Bytes, UpstreamError> {
-    if body.size_hint().lower() > limit as u64 {
-        return Err(UpstreamError::TooLarge { limit });
-    }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limit {
-            return Err(UpstreamError::TooLarge { limit });
-        }
-        // Most answers are one piece, which is then not copied.
-        if first.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&data);
-        }
-    }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
-}
-
-/// The body of a response, which holds its connection until it has been read to its end.
-pub struct UpstreamBody {
-    incoming: Incoming,
-    lease: Option<(Sender, Arc<Pool>)>,
-    stall_after: Duration,
-    /// Armed while we wait, so that a body that keeps coming costs no timer.
-    stall: Option<Pin<Box<Sleep>>>,
-}
-
-impl UpstreamBody {
-    fn give_back(&mut self) {
-        if let Some((sender, pool)) = self.lease.take() {
-            pool.put(sender);
-        }
-    }
-}
-
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = UpstreamError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.stall = None;
-                if this.incoming.is_end_stream() {
-                    this.give_back();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                this.give_back();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(from_hyper(error))))
-            }
-            Poll::Pending => {
-                let stall = this.stall.get_or_insert_with(|| Box::pin(sleep(this.stall_after)));
-                std::task::ready!(stall.as_mut().poll(cx));
-                this.lease = None;
-                Poll::Ready(Some(Err(UpstreamError::FirstByteTimeout)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-fn from_hyper(error: hyper::Error) -> UpstreamError {
+pub(crate) fn from_hyper(error: hyper::Error) -> UpstreamError {
     if error.is_parse() || error.is_user() { UpstreamError::protocol(error) } else { UpstreamError::reset(error) }
 }

@@ -54,7 +54,9 @@ struct Asked {
     /// What each pong to come will confirm, oldest first; `None` is a plain ping.
     pongs: VecDeque<Option<Box<str>>>,
     /// Ghost refused the frame before the next pong.
-    refused: bool,
+    was_refused: bool,
+    /// Channels that Ghost refused; they are asked for again with the next ping, in case it was a passing fault.
+    refused: Vec<Box<str>>,
     /// A channel was confirmed, so the connection was worth something.
     was_useful: bool,
 }
@@ -152,6 +154,8 @@ impl Connection {
                     }
                     if now >= next_ping {
                         next_ping = now + config.ping_every;
+                        let refused = std::mem::take(&mut asked.refused);
+                        asked.channels.retain(|channel| !refused.contains(channel));
                         asked.pongs.push_back(None);
                         if !write(&mut socket, vec![frame::ping()]).await {
                             return End::Closed;
@@ -185,13 +189,16 @@ impl Connection {
         match Frame::parse(text) {
             Frame::Connected | Frame::Response => {}
             Frame::Pong => {
-                let refused = std::mem::take(&mut asked.refused);
+                let was_refused = std::mem::take(&mut asked.was_refused);
                 let Some(Some(channel)) = asked.pongs.pop_front() else { return };
-                asked.was_useful |= !refused;
+                asked.was_useful |= !was_refused;
                 // Given up and wanted again meanwhile: a later pong speaks for it.
                 let is_latest = !asked.pongs.iter().any(|later| later.as_ref() == Some(&channel));
                 if is_latest && asked.channels.contains(&channel) {
-                    self.hub.settle(&channel, !refused);
+                    self.hub.settle(&channel, !was_refused);
+                    if was_refused {
+                        asked.refused.push(channel);
+                    }
                 }
             }
             Frame::Event { channels, payload } => {
@@ -206,9 +213,9 @@ impl Connection {
                     self.counters.unknown_frames.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Frame::Error { is_refusal, message } => {
-                tracing::warn!(is_refusal, %message, "ghost realtime answered with an error");
-                asked.refused |= is_refusal;
+            Frame::Error { code, message } => {
+                tracing::warn!(code, %message, "ghost realtime answered with an error");
+                asked.was_refused = true;
             }
             Frame::Unknown => {
                 self.counters.unknown_frames.fetch_add(1, Ordering::Relaxed);

@@ -7,9 +7,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Appwrite's code for "you may not".
-const POLICY_VIOLATION: i64 = 1008;
-
 /// A frame from Ghost.
 #[derive(Debug)]
 pub(super) enum Frame {
@@ -17,9 +14,15 @@ pub(super) enum Frame {
     Connected,
     Pong,
     /// Something for these channels.
-    Event { channels: Vec<String>, payload: Value },
+    Event {
+        channels: Vec<String>,
+        payload: Value,
+    },
     /// A frame of ours was refused.
-    Error { is_refusal: bool, message: String },
+    Error {
+        code: i64,
+        message: String,
+    },
     /// An acknowledgement; the pong that follows says the same in every version.
     Response,
     Unknown,
@@ -51,7 +54,7 @@ impl Frame {
                 Err(_) => Self::Unknown,
             },
             "error" => Self::Error {
-                is_refusal: data["code"].as_i64() == Some(POLICY_VIOLATION),
+                code: data["code"].as_i64().unwrap_or_default(),
                 message: data["message"].as_str().unwrap_or_default().chars().take(200).collect(),
             },
             _ => Self::Unknown,
@@ -106,9 +109,10 @@ mod tests {
 
     #[test]
     fn recorded_frames_are_read() {
-        let transcript: Value = serde_json::from_str(include_str!("../../tests/fixtures/rt-03-no-channels.json")).unwrap();
+        let transcript: Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/rt-03-no-channels.json")).unwrap();
         let frames: Vec<_> = transcript["frames"].as_array().unwrap().iter().map(|f| f["data"].to_string()).collect();
-        assert!(frames.iter().any(|f| matches!(Frame::parse(f), Frame::Error { is_refusal: true, .. })), "{frames:?}");
+        assert!(frames.iter().any(|f| matches!(Frame::parse(f), Frame::Error { code: 1008, .. })), "{frames:?}");
         let transcript: Value = serde_json::from_str(include_str!("../../tests/fixtures/rt-12-ping.json")).unwrap();
         let server: Vec<_> = transcript["frames"].as_array().unwrap().iter().filter(|f| f["dir"] == "server").collect();
         assert!(matches!(Frame::parse(&server[0]["data"].to_string()), Frame::Connected));

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod scripted;
+mod sockets;
 mod upstream;
 mod websocket;

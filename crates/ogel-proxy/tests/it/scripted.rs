@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -42,6 +43,8 @@ pub(crate) enum Reply {
     Raw(String),
     /// Writes this and closes.
     Last(String),
+    /// Writes these, each this long after the one before, and waits for the next request.
+    Drip(Vec<&'static str>, Duration),
     /// Closes without a word.
     Close,
     /// Never answers.
@@ -97,6 +100,15 @@ impl Scripted {
             let (text, goes_on) = match (self.handler)(&seen) {
                 Reply::Raw(text) => (text, true),
                 Reply::Last(text) => (text, false),
+                Reply::Drip(pieces, gap) => {
+                    for piece in pieces {
+                        tokio::time::sleep(gap).await;
+                        if stream.write_all(piece.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                    continue;
+                }
                 Reply::Close => return,
                 Reply::Hang => std::future::pending().await,
             };

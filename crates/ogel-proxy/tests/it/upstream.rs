@@ -110,6 +110,16 @@ async fn a_post_is_replayed_only_when_it_is_keyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_must_not_be_replayed_is_not_even_if_it_is_a_get() {
+    let scripted = dies_under_the_second();
+    let kept = upstream(&scripted, Limits::default());
+    get(&kept).await.unwrap();
+    let error = send(&kept, Method::GET, Replay::Never).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Reset { sent: true, .. }), "{error:?}");
+    assert_eq!(scripted.seen().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_connection_that_dies_is_not_replayed() {
     let scripted = Scripted::new(|_| Reply::Close);
     let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
@@ -150,6 +160,17 @@ async fn a_body_that_stops_coming_ends_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_comes_slowly_but_keeps_coming_is_read_to_its_end() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n";
+    let scripted = Scripted::new(move |_| Reply::Drip(vec![head, "ab", "cd", "ef"], Duration::from_secs(4)));
+    let upstream = upstream(&scripted, Limits { first_byte_timeout: Duration::from_secs(5), ..Limits::default() });
+    assert_eq!(get(&upstream).await.unwrap().body(), "abcdef");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let error = upstream.send_buffered(request(Method::GET), deadline, Replay::BySafety).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Deadline { sent: true }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_cut_short_is_a_reset() {
     let scripted = Scripted::new(|_| Reply::Last("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()));
     let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
@@ -182,6 +203,17 @@ async fn an_answer_over_the_limit_is_refused_whether_or_not_it_tells_its_length(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_announces_too_much_is_refused_before_it_comes() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n";
+    let scripted = Scripted::new(move |_| Reply::Raw(head.to_owned()));
+    let upstream = upstream(&scripted, Limits { max_response_bytes: 100, ..Limits::default() });
+    let started = Instant::now();
+    let error = get(&upstream).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::TooLarge { limit: 100 }), "{error:?}");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn chunks_are_put_together() {
     let text = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n";
     let scripted = Scripted::new(move |_| Reply::Raw(text.to_owned()));
@@ -197,8 +229,9 @@ async fn a_streamed_body_keeps_its_connection_until_its_end_and_closes_it_when_d
     let deadline = Instant::now() + Duration::from_secs(60);
     let response = upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap();
     assert_eq!(upstream.idle_connections(), 0);
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "fine");
-    assert_eq!(upstream.idle_connections(), 1);
+    let mut body = response.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "fine");
+    assert_eq!(upstream.idle_connections(), 1, "its length was told, so the last piece is its end");
     drop(upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap());
     assert_eq!(upstream.idle_connections(), 0);
     get(&upstream).await.unwrap();
