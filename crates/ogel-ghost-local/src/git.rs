@@ -24,6 +24,8 @@ pub(crate) struct Commit {
     pub(crate) sha: String,
     pub(crate) author: String,
     pub(crate) message: String,
+    /// None when a commit was asked for, not a branch.
+    pub(crate) branch: Option<String>,
 }
 
 /// Clones `repo` into `into`. An empty branch, or `HEAD`, is the default branch.
@@ -40,7 +42,8 @@ pub(crate) async fn clone(
     let target = into.as_os_str();
     match commit {
         None => {
-            let mut args: Vec<&OsStr> = ["clone", "--depth=1", "--single-branch", "--no-tags"].map(OsStr::new).to_vec();
+            let mut args: Vec<&OsStr> =
+                ["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags"].map(OsStr::new).to_vec();
             let chosen = format!("--branch={branch}");
             if !is_default(branch) {
                 args.push(chosen.as_ref());
@@ -161,7 +164,7 @@ impl Git<'_> {
     /// Reads the commit without a line in the log.
     async fn inspect(&self, clone: &Path) -> Result<Commit, Failure> {
         let mut command = Command::new("git");
-        command.args(self.args(&["log", "-1", "--format=%H%x00%an%x00%s"].map(OsStr::new)));
+        command.args(self.args(&["log", "-1", "--format=%H%x00%an%x00%s%x00%D"].map(OsStr::new)));
         command.current_dir(clone).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(INSPECT, command.output()).await;
@@ -169,9 +172,11 @@ impl Git<'_> {
             Ok(Ok(output)) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
             _ => return Err(Failure::Failed("the repository has no commits".to_owned())),
         };
-        let mut fields = text.trim_end().splitn(3, '\0');
+        let mut fields = text.trim_end().splitn(4, '\0');
         let mut field = |max: usize| fields.next().unwrap_or_default().chars().take(max).collect::<String>();
-        Ok(Commit { sha: field(64), author: field(200), message: field(500) })
+        let (sha, author, message, names) = (field(64), field(200), field(500), field(2000));
+        let branch = names.split(", ").find_map(|name| name.strip_prefix("HEAD -> ")).map(str::to_owned);
+        Ok(Commit { sha, author, message, branch })
     }
 }
 

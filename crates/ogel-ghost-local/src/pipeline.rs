@@ -161,12 +161,15 @@ pub(crate) fn inside(base: &Path, path: &str) -> Result<PathBuf, String> {
 
 async fn record_commit(bounds: &Bounds, job: &Job, commit: &git::Commit) -> Result<(), Failure> {
     sqlx::query(
-        "UPDATE deployments SET commit_sha = $2, commit_author = $3, commit_message = $4, updated_at = $5 WHERE id = $1",
+        "UPDATE deployments SET commit_sha = $2, commit_author = $3, commit_message = $4, \
+         branch = coalesce($5, branch), updated_at = $6 WHERE id = $1",
     )
     .bind(&job.deployment_id)
     .bind(&commit.sha)
     .bind(&commit.author)
     .bind(&commit.message)
+    // The default branch has a name now.
+    .bind(&commit.branch)
     .bind(bounds.app.stamp())
     .execute(&bounds.app.db)
     .await

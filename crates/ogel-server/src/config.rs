@@ -300,10 +300,14 @@ impl Config {
 
 /// The known word closest to `word`, if any is close enough to be a typing mistake.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let related = |candidate: &str| {
+        let begins = word.len() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate));
+        begins || strsim::damerau_levenshtein(word, candidate) <= 2 + candidate.len() / 6
+    };
     known
+        .filter(|candidate| related(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
-        .filter(|(distance, candidate)| *distance <= 2 + candidate.len() / 6)
         .map(|(_, candidate)| candidate.to_owned())
 }
 

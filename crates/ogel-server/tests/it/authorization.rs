@@ -1,0 +1,326 @@
+//! Who may do what: every operation of `openapi.json` tried by everybody who should not succeed.
+//!
+//! An operation without a case here fails [`every_operation_has_a_case`]; an exemption must say why.
+
+use crate::on_both;
+use http::Method;
+use ogel_api::organizations::Role;
+use ogel_testkit::{Api, Repository};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// One operation: how it is called on `owner`'s things, and who must be refused how.
+struct Case {
+    operation: &'static str,
+    method: Method,
+    /// `{…}` is replaced by the owner's thing of that name.
+    path: &'static str,
+    body: Value,
+    /// The scope a key must have; empty when being somebody is enough.
+    scope: &'static str,
+    stranger: Stranger,
+    /// The least role that may.
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stranger {
+    /// The thing named is not theirs to know of.
+    NotFound,
+    /// It only ever touches the caller's own things.
+    OwnThingsOnly,
+}
+
+/// Operations everybody may call, and why.
+const OPEN: &[(&str, &str)] = &[
+    ("signup", "makes the caller"),
+    ("login", "makes the caller"),
+    ("get_health", "for load balancers"),
+    ("get_ready", "for load balancers"),
+    ("get_version", "tells nothing about anybody"),
+    ("get_openapi", "tells nothing about anybody"),
+];
+
+fn cases() -> Vec<Case> {
+    use Stranger::{NotFound, OwnThingsOnly};
+    let case = |operation, method: Method, path, body, scope, stranger, role| Case {
+        operation,
+        method,
+        path,
+        body,
+        scope,
+        stranger,
+        role,
+    };
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let none = Value::Null;
+    vec![
+        case("get_session", get.clone(), "/auth/session", none.clone(), "", OwnThingsOnly, Role::Viewer),
+        case(
+            "create_api_key",
+            post.clone(),
+            "/auth/api-keys",
+            json!({ "name": "k", "projectId": "{project}" }),
+            "keys:write",
+            NotFound,
+            Role::Viewer,
+        ),
+        case("list_api_keys", get.clone(), "/auth/api-keys", none.clone(), "keys:read", OwnThingsOnly, Role::Viewer),
+        case("get_api_key", get.clone(), "/auth/api-keys/{key}", none.clone(), "keys:read", NotFound, Role::Owner),
+        case(
+            "delete_api_key",
+            delete.clone(),
+            "/auth/api-keys/{key}",
+            none.clone(),
+            "keys:write",
+            NotFound,
+            Role::Owner,
+        ),
+        case("get_me", get.clone(), "/users/me", none.clone(), "users:read", OwnThingsOnly, Role::Viewer),
+        case(
+            "update_me",
+            patch.clone(),
+            "/users/me",
+            json!({ "name": "N" }),
+            "users:write",
+            OwnThingsOnly,
+            Role::Viewer,
+        ),
+        case(
+            "list_organizations",
+            get.clone(),
+            "/organizations",
+            none.clone(),
+            "organizations:read",
+            OwnThingsOnly,
+            Role::Viewer,
+        ),
+        case(
+            "create_organization",
+            post.clone(),
+            "/organizations",
+            json!({ "name": "O" }),
+            "organizations:write",
+            OwnThingsOnly,
+            Role::Viewer,
+        ),
+        case(
+            "get_organization",
+            get.clone(),
+            "/organizations/{organization}",
+            none.clone(),
+            "organizations:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "update_organization",
+            patch.clone(),
+            "/organizations/{organization}",
+            json!({ "name": "O" }),
+            "organizations:write",
+            NotFound,
+            Role::Admin,
+        ),
+        case(
+            "delete_organization",
+            delete.clone(),
+            "/organizations/{organization}",
+            none.clone(),
+            "organizations:write",
+            NotFound,
+            Role::Owner,
+        ),
+        case("list_projects", get.clone(), "/projects", none.clone(), "projects:read", OwnThingsOnly, Role::Viewer),
+        case(
+            "create_project",
+            post.clone(),
+            "/projects",
+            json!({ "name": "P", "organizationId": "{organization}" }),
+            "projects:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("get_project", get.clone(), "/projects/{project}", none.clone(), "projects:read", NotFound, Role::Viewer),
+        case(
+            "update_project",
+            patch.clone(),
+            "/projects/{project}",
+            json!({ "name": "P" }),
+            "projects:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "list_project_deployments",
+            get.clone(),
+            "/projects/{project}/deployments",
+            none.clone(),
+            "deployments:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "list_deployments",
+            get.clone(),
+            "/deployments?projectId={project}",
+            none.clone(),
+            "deployments:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "create_deployment",
+            post.clone(),
+            "/deployments",
+            json!({ "projectId": "{project}", "repoUrl": "https://example.com/a" }),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "get_deployment",
+            get.clone(),
+            "/deployments/{deployment}",
+            none.clone(),
+            "deployments:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "cancel_deployment",
+            post.clone(),
+            "/deployments/{deployment}/cancel",
+            none.clone(),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("get_build", get.clone(), "/builds/{build}", none.clone(), "builds:read", NotFound, Role::Viewer),
+        case("get_build_logs", get, "/builds/{build}/logs", none.clone(), "builds:read", NotFound, Role::Viewer),
+        case(
+            "delete_deployment",
+            delete.clone(),
+            "/deployments/{deployment}",
+            none.clone(),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("delete_project", delete, "/projects/{project}", none.clone(), "projects:write", NotFound, Role::Admin),
+        // Last: whoever it is tried with is logged out.
+        case("logout", post, "/auth/logout", none, "", OwnThingsOnly, Role::Viewer),
+    ]
+}
+
+#[test]
+fn every_operation_has_a_case() {
+    let document: Value = serde_json::from_str(&ogel_server::openapi::json()).unwrap();
+    let mut operations = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no operationId"));
+            assert!(operations.insert(id.to_owned()), "{id} stands twice");
+        }
+    }
+    let cases: BTreeSet<_> = cases().iter().map(|case| case.operation.to_owned()).collect();
+    let open: BTreeSet<_> = OPEN.iter().map(|(operation, _)| (*operation).to_owned()).collect();
+    let covered: BTreeSet<_> = cases.union(&open).cloned().collect();
+    assert_eq!(operations, covered, "left: what the API has; right: what is tried here");
+}
+
+/// The owner's things, by the names the cases use.
+async fn things(owner: &Api) -> Vec<(&'static str, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let organization = text(&owner.get("/organizations").await.expect(200)["organizations"][0]["id"]);
+    let project = owner.project("shop").await;
+    let repository = Repository::of_a_page("x");
+    let deployment = owner.deploy(&project, &repository.url(), json!({})).await;
+    let deployment = owner.ended(&deployment["id"]).await;
+    let key = owner.post("/auth/api-keys", json!({ "name": "k" })).await.expect(201);
+    vec![
+        ("{organization}", organization),
+        ("{project}", project),
+        ("{deployment}", text(&deployment["id"])),
+        ("{build}", text(&deployment["buildId"])),
+        ("{key}", text(&key["apiKey"]["id"])),
+    ]
+}
+
+async fn attempt(case: &Case, caller: &Api, things: &[(&str, String)]) -> ogel_testkit::Answer {
+    let fill = |text: &str| things.iter().fold(text.to_owned(), |text, (name, id)| text.replace(name, id));
+    let request = caller.request(case.method.clone(), &fill(case.path));
+    let request = match &case.body {
+        Value::Null => request,
+        body => request.header("content-type", "application/json").body(fill(&body.to_string())),
+    };
+    caller.send(request).await
+}
+
+on_both! {
+    async fn nobody_gets_further_than_they_may(app: TestApp) {
+        let owner = app.sign_up("owner").await;
+        let things = things(&owner).await;
+        let anonymous = app.anonymous();
+        let stranger = app.sign_up("stranger").await;
+        let viewer = app.sign_up("viewer").await;
+        app.add_member(&owner, &viewer, Role::Viewer).await;
+        let developer = app.sign_up("developer").await;
+        app.add_member(&owner, &developer, Role::Developer).await;
+        let expired = app.anonymous().with_token(Some("ogel_000000000000000000000000000000000000000000000000000000"));
+
+        for case in cases() {
+            let name = case.operation;
+            let answer = attempt(&case, &anonymous, &things).await;
+            assert_eq!(answer.status, 401, "{name} without a credential: {answer:?}");
+            answer.expect_error(401, "UNAUTHENTICATED");
+            attempt(&case, &expired, &things).await.expect_error(401, "INVALID_CREDENTIAL");
+
+            // A key that lacks just this scope.
+            if !case.scope.is_empty() {
+                let scopes: Vec<_> = ogel_api::auth::Scope::ALL.iter().map(|scope| scope.as_str()).filter(|scope| *scope != case.scope).collect();
+                let key = owner.post("/auth/api-keys", json!({ "name": "k", "scopes": scopes })).await.expect(201);
+                let key = anonymous.with_token(key["secret"].as_str());
+                let error = attempt(&case, &key, &things).await.expect_error(403, "MISSING_SCOPE");
+                assert!(error["message"].as_str().unwrap().contains(case.scope), "{name}: {error}");
+            }
+
+            // A stranger cannot tell the owner's thing from one that does not exist.
+            if case.stranger == Stranger::NotFound {
+                let answer = attempt(&case, &stranger, &things).await;
+                assert_eq!(answer.status, 404, "{name} by a stranger: {answer:?}");
+                let seen = answer.expect_error(404, "NOT_FOUND")["message"].to_string();
+                let mut nothing = things.clone();
+                for (_, id) in &mut nothing {
+                    // The same kind of id, of something nobody has.
+                    let prefix = id.split('_').next().unwrap();
+                    *id = format!("{prefix}_01h455vb4pex5vsknk084sn02q");
+                }
+                let unknown = attempt(&case, &stranger, &nothing).await.expect_error(404, "NOT_FOUND")["message"].to_string();
+                let blank = |text: String, ids: &[(&str, String)]| ids.iter().fold(text, |text, (_, id)| text.replace(id, "?"));
+                assert_eq!(blank(seen, &things), blank(unknown, &nothing), "{name}");
+            }
+
+            // Members with too little a role.
+            let too_little: &[&Api] = match case.role {
+                Role::Developer => &[&viewer],
+                Role::Admin | Role::Owner if case.stranger == Stranger::NotFound && !case.path.contains("{key}") => &[&viewer, &developer],
+                _ => &[],
+            };
+            for member in too_little {
+                let answer = attempt(&case, member, &things).await;
+                assert_eq!(answer.status, 403, "{name} by a member without the role: {answer:?}");
+                answer.expect_error(403, "FORBIDDEN");
+            }
+            if case.role == Role::Viewer && case.operation != "logout" {
+                let answer = attempt(&case, &viewer, &things).await;
+                assert!(answer.status.is_success(), "{name} by a viewer: {answer:?}");
+            }
+        }
+        // After all of that the owner still has everything.
+        for path in ["/organizations/{organization}", "/projects/{project}", "/deployments/{deployment}", "/auth/api-keys/{key}"] {
+            let path = things.iter().fold(path.to_owned(), |text, (name, id)| text.replace(name, id));
+            owner.get(&path).await.expect(200);
+        }
+    }
+}

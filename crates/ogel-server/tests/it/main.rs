@@ -1,0 +1,40 @@
+//! The service through HTTP, in process, on both databases. One module per subject.
+
+mod accounts;
+mod authorization;
+mod bad_input;
+mod delivery;
+mod deployments;
+mod dev;
+mod idempotency;
+mod logs;
+mod organizations;
+mod protocol;
+
+/// Makes two tests of each case: one on SQLite, one on PostgreSQL.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* async fn $name:ident($app:ident: TestApp) $body:block)+) => { $(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "not every case names something from outside")]
+            use super::*;
+
+            async fn case(database: ogel_testkit::Database) {
+                let $app = ogel_testkit::TestApp::start(database).await;
+                $body
+                $app.stop().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                case(ogel_testkit::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                case(ogel_testkit::Database::Postgres).await;
+            }
+        }
+    )+ };
+}
+pub(crate) use on_both;

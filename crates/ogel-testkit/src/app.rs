@@ -1,0 +1,156 @@
+//! The service itself, assembled as `ogeld` does it, on a free port.
+
+use crate::{Api, Database, database::TestDatabase};
+use ogel_api::{id::OrganizationId, id::UserId, organizations::Role};
+use ogel_ghost_local::LocalGhost;
+use ogel_proxy::Connector;
+use ogel_server::{
+    config::{Config, Secret},
+    edge::Edge,
+    run,
+    secrets::Sealer,
+    state::App,
+    world::{Clock, Entropy, World},
+};
+use serde_json::json;
+use std::path::Path;
+use tempfile::TempDir;
+
+const PLATFORM_KEY: &str = "platform-key-for-tests";
+
+/// A running service with a Ghost of its own.
+pub struct TestApp {
+    pub app: App,
+    pub ghost: LocalGhost,
+    pub folder: TempDir,
+    edge: Edge,
+    database: TestDatabase,
+}
+
+impl TestApp {
+    pub async fn start(database: Database) -> Self {
+        Self::start_with(database, |_| {}).await
+    }
+
+    /// With settings changed before the start.
+    pub async fn start_with(database: Database, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = TestDatabase::make(database, folder.path()).await;
+        let ghost = start_ghost(folder.path()).await;
+        let mut config = Config::default();
+        config.server.listen = "127.0.0.1:0".to_owned();
+        config.server.drain_seconds = 5;
+        config.database.url = Secret::new(database.url.clone());
+        config.database.max_connections = 5;
+        config.ghost.url = ghost.api_url();
+        config.ghost.api_key = Secret::new(PLATFORM_KEY);
+        config.secrets.encryption_key = Secret::new(Sealer::new_key(&Entropy::System));
+        config.deployments.allow_file_urls = true;
+        config.deployments.allow_private_hosts = true;
+        // Cheap machines must not make logins wait for each other in tests.
+        config.auth.concurrent_logins = 8;
+        change(&mut config);
+        let (app, edge) = start_app(config).await;
+        Self { app, ghost, folder, edge, database }
+    }
+
+    /// Stops service and Ghost, and starts both again on what they left behind.
+    pub async fn restart(self) -> Self {
+        let Self { app, ghost, folder, edge, database } = self;
+        let mut config = app.config.clone();
+        run::stop(&app, edge).await;
+        ghost.shutdown().await;
+        let ghost = start_ghost(folder.path()).await;
+        config.ghost.url = ghost.api_url();
+        let (app, edge) = start_app(config).await;
+        Self { app, ghost, folder, edge, database }
+    }
+
+    /// Everything ends and is removed.
+    pub async fn stop(self) {
+        let Self { app, ghost, folder, edge, database } = self;
+        run::stop(&app, edge).await;
+        ghost.shutdown().await;
+        database.drop().await;
+        drop(folder);
+    }
+
+    /// Nobody in particular.
+    pub fn anonymous(&self) -> Api {
+        Api::new(format!("http://{}/api/v2", self.edge.address), None)
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.edge.address
+    }
+
+    /// Somebody new, logged in, with an organization of their own.
+    pub async fn sign_up(&self, name: &str) -> Api {
+        let anonymous = self.anonymous();
+        let body = json!({ "email": format!("{name}@example.com"), "password": "correct horse", "name": name });
+        let answer = anonymous.post("/auth/signup", body).await.expect(201);
+        anonymous.with_token(answer["session"]["token"].as_str())
+    }
+
+    /// Lets `who` belong to the organization of `whose` project owner.
+    pub async fn add_member(&self, owner: &Api, who: &Api, role: Role) {
+        let organization: OrganizationId = organization_of(owner).await.parse().unwrap();
+        let user = who.get("/users/me").await.expect(200);
+        let user: UserId = user["id"].as_str().unwrap().parse().unwrap();
+        self.database.add_member(organization, user, role).await;
+    }
+
+    /// The page a preview URL shows: status and text. Names under `localhost` need not resolve for it.
+    pub async fn preview(&self, url: &str) -> (u16, String) {
+        let url = url::Url::parse(url).unwrap();
+        let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+        let response = crate::http_client()
+            .get(format!("http://{}{}", self.ghost.preview_addr(), url.path()))
+            .header("host", host)
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// How many deployments Ghost has of a project, by asking it with the platform's key.
+    pub async fn deployments_at_ghost(&self, project: &str) -> u64 {
+        let project: ogel_api::id::ProjectId = project.parse().unwrap();
+        let url = format!("{}/v1/projects/{}/deployments", self.ghost.api_url(), project.0);
+        let response = crate::http_client()
+            .get(url)
+            .header("x-appwrite-project", "console")
+            .header("x-appwrite-key", PLATFORM_KEY)
+            .send()
+            .await
+            .unwrap();
+        if response.status() == 404 {
+            return 0;
+        }
+        let body: serde_json::Value = response.json().await.unwrap();
+        body["total"].as_u64().unwrap()
+    }
+}
+
+/// The first organization of a caller.
+pub(crate) async fn organization_of(api: &Api) -> String {
+    let organizations = api.get("/organizations").await.expect(200);
+    organizations["organizations"][0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn start_ghost(folder: &Path) -> LocalGhost {
+    let mut config = ogel_ghost_local::Config::new(folder.join("ghost"), PLATFORM_KEY);
+    config.allow_file_urls = true;
+    config.allow_private_hosts = true;
+    config.inherit_env = std::env::vars_os().collect();
+    LocalGhost::start(config).await.unwrap()
+}
+
+async fn start_app(config: Config) -> (App, Edge) {
+    // Starts at the real time, because Ghost's tokens carry it; from there tests turn it by hand.
+    let clock = Clock::manual(Clock::System.now());
+    let world = World { clock, entropy: Entropy::System };
+    let app = run::assemble(config, world, Connector::direct().unwrap()).await.unwrap();
+    let edge = run::start(&app).await.unwrap();
+    (app, edge)
+}
