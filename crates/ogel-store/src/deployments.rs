@@ -5,6 +5,7 @@
 use crate::{
     Page, PageRequest, Result, Store, StoreError, Viewer,
     pool::{on_read, on_write},
+    viewer::{seen_by, sees_project},
     words::{Seen, row},
 };
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use ogel_api::{
 };
 use uuid::Uuid;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Deployment {
     pub id: DeploymentId,
     pub project_id: ProjectId,
@@ -47,7 +48,7 @@ pub struct Deployment {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     pub completed_at: Option<DateTime<Utc>>,
 }
-row!(Deployment {
+row!(Deployment, columns of "deployments" {
     id,
     project_id,
     ogel_deployment_id,
@@ -75,8 +76,14 @@ row!(Deployment {
     completed_at,
 });
 
+impl std::fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deployment").field("id", &self.id).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
 /// A deployment about to be asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewDeployment {
     pub id: DeploymentId,
     pub project_id: ProjectId,
@@ -93,6 +100,12 @@ pub struct NewDeployment {
     pub tags: Vec<String>,
     pub created_by: UserId,
     pub created_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for NewDeployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewDeployment").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// What a list is narrowed to.
@@ -134,38 +147,56 @@ impl Progress {
     }
 }
 
+/// A page of what the viewer sees, narrowed by `$narrower`.
+macro_rules! page_of_deployments {
+    ($narrower:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM deployments JOIN projects ON projects.id = deployments.project_id",
+            sees_project!(),
+            "WHERE (deployments.created_at, deployments.id) < ($7, $8) AND ($5 IS NULL OR deployments.status = $5) AND ($6 IS NULL OR deployments.branch = $6) ",
+            $narrower,
+            " ORDER BY deployments.created_at DESC, deployments.id DESC LIMIT $9"
+        )
+    };
+}
+// With a project named, its index gives the page in order; "no project or this one" would hide that from SQLite.
+const PAGE_OF_PROJECT: &str = page_of_deployments!("AND deployments.project_id = $4");
+const PAGE_OF_ALL: &str = page_of_deployments!("");
+
 impl Store {
-    /// `pending`, under the caller's id.
+    /// `pending`, under the caller's id. `ForeignKey` when there is no such project among its maker's.
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Deployment> {
         let tags = serde_json::to_string(&new.tags).map_err(|error| StoreError::Other(Box::new(error)))?;
-        Ok(on_write!(self, db => sqlx::query_as(
+        let row: Option<Deployment> = on_write!(self, db => sqlx::query_as(concat!(
             "INSERT INTO deployments (id, project_id, ogel_deployment_id, build_id, repo_url, branch, commit_sha, framework, \
-             root_directory, install_command, build_command, output_directory, env, tags, status, created_by, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', $15, $16, $16) RETURNING *")
+             root_directory, install_command, build_command, output_directory, env, tags, status, created_by, created_at, \
+             updated_at, submitted_at) \
+             SELECT $1, projects.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', m.user_id, $16, $16, NULL \
+             FROM projects JOIN organization_members m ON m.organization_id = projects.organization_id AND m.user_id = $15 \
+             WHERE projects.id = $2 RETURNING ", columns!()))
             .bind(new.id.0).bind(new.project_id.0).bind(new.id.0.to_string()).bind(new.build_id.0)
             .bind(&new.repo_url).bind(&new.branch).bind(&new.commit_sha).bind(&new.framework)
             .bind(&new.root_directory).bind(&new.install_command).bind(&new.build_command).bind(&new.output_directory)
             .bind(&new.env).bind(&tags).bind(new.created_by.0).bind(new.created_at)
-            .fetch_one(db).await?))
+            .fetch_all(db).await?.pop());
+        row.ok_or(StoreError::ForeignKey)
     }
 
     pub async fn deployment(&self, viewer: &Viewer, id: DeploymentId) -> Result<Option<(Deployment, Role)>> {
-        let found: Option<Seen<Deployment>> = on_read!(self, db => sqlx::query_as(
-            "SELECT d.*, m.role FROM deployments d JOIN projects p ON p.id = d.project_id \
-             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
-             WHERE d.id = $2 AND ($3 IS NULL OR p.organization_id = $3) AND ($4 IS NULL OR p.id = $4)")
-            .bind(viewer.user.0).bind(id.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
-            .fetch_optional(db).await?);
+        let found: Option<Seen<Deployment>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), ", m.role FROM deployments JOIN projects ON projects.id = deployments.project_id", sees_project!(),
+            "WHERE deployments.id = $4")), viewer)
+            .bind(id.0).fetch_optional(db).await?);
         Ok(found.map(Into::into))
     }
 
     pub async fn deployment_by_build(&self, viewer: &Viewer, id: BuildId) -> Result<Option<(Deployment, Role)>> {
-        let found: Option<Seen<Deployment>> = on_read!(self, db => sqlx::query_as(
-            "SELECT d.*, m.role FROM deployments d JOIN projects p ON p.id = d.project_id \
-             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
-             WHERE d.build_id = $2 AND ($3 IS NULL OR p.organization_id = $3) AND ($4 IS NULL OR p.id = $4)")
-            .bind(viewer.user.0).bind(id.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
-            .fetch_optional(db).await?);
+        let found: Option<Seen<Deployment>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), ", m.role FROM deployments JOIN projects ON projects.id = deployments.project_id", sees_project!(),
+            "WHERE deployments.build_id = $4")), viewer)
+            .bind(id.0).fetch_optional(db).await?);
         Ok(found.map(Into::into))
     }
 
@@ -176,59 +207,59 @@ impl Store {
         filter: &DeploymentFilter,
         request: &PageRequest,
     ) -> Result<Page<Deployment>> {
-        let rows = on_read!(self, db => sqlx::query_as(
-            "SELECT d.* FROM deployments d JOIN projects p ON p.id = d.project_id \
-             JOIN organization_members m ON m.organization_id = p.organization_id AND m.user_id = $1 \
-             WHERE ($2 IS NULL OR p.organization_id = $2) AND ($3 IS NULL OR p.id = $3) \
-               AND ($4 IS NULL OR d.project_id = $4) AND ($5 IS NULL OR d.status = $5) AND ($6 IS NULL OR d.branch = $6) \
-               AND ($7 IS NULL OR (d.created_at, d.id) < ($7, $8)) \
-             ORDER BY d.created_at DESC, d.id DESC LIMIT $9")
-            .bind(viewer.user.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
+        let sql = if filter.project.is_some() { PAGE_OF_PROJECT } else { PAGE_OF_ALL };
+        let rows = on_read!(self, db => seen_by!(sqlx::query_as(sql), viewer)
             .bind(filter.project.map(|id| id.0)).bind(filter.status.map(DeploymentStatus::as_str)).bind(&filter.branch)
             .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
             .fetch_all(db).await?);
         Ok(request.page(rows, |row: &Deployment| (row.created_at, row.id.0)))
     }
 
-    /// Ghost accepted it.
+    /// Ghost accepted it. A row that ended meanwhile stays as it ended.
     pub async fn record_submission(&self, id: DeploymentId, ogel_build_id: &str, now: DateTime<Utc>) -> Result<()> {
         on_write!(self, db => sqlx::query(
-            "UPDATE deployments SET ogel_build_id = $2, submitted_at = COALESCE(submitted_at, $3), updated_at = $3 WHERE id = $1")
+            "UPDATE deployments SET ogel_build_id = $2, submitted_at = COALESCE(submitted_at, $3), updated_at = $3 \
+             WHERE id = $1 AND status IN ('pending', 'building')")
             .bind(id.0).bind(ogel_build_id).bind(now).execute(db).await?.rows_affected());
         Ok(())
     }
 
     /// Takes a step forward, in one statement: a row that has ended stays as it ended, and none goes back to `pending`.
-    /// `None` when there was no such step to take.
+    /// `None` when there was no such step to take. Whatever ends gets the time it ended.
     pub async fn record_progress(
         &self,
         id: DeploymentId,
         to: &Progress,
         now: DateTime<Utc>,
     ) -> Result<Option<Deployment>> {
-        Ok(on_write!(self, db => sqlx::query_as(
+        if to.status == DeploymentStatus::Unrecognized {
+            return Ok(None);
+        }
+        let completed_at = to.status.is_terminal().then(|| to.completed_at.unwrap_or(now));
+        Ok(on_write!(self, db => sqlx::query_as(concat!(
             "UPDATE deployments SET status = $2, ogel_build_id = COALESCE($3, ogel_build_id), branch = COALESCE($4, branch), \
                commit_sha = COALESCE($5, commit_sha), commit_message = COALESCE($6, commit_message), \
                framework = COALESCE($7, framework), preview_url = COALESCE($8, preview_url), error = COALESCE($9, error), \
                completed_at = COALESCE($10, completed_at), updated_at = $11 \
-             WHERE id = $1 AND status IN ('pending', 'building') AND NOT (status = 'building' AND $2 = 'pending') RETURNING *")
+             WHERE id = $1 AND status IN ('pending', 'building') AND NOT (status = 'building' AND $2 = 'pending') RETURNING ", columns!()))
             .bind(id.0).bind(to.status.as_str()).bind(&to.ogel_build_id).bind(&to.branch).bind(&to.commit_sha)
             .bind(&to.commit_message).bind(&to.framework).bind(&to.preview_url).bind(&to.error)
-            .bind(to.completed_at).bind(now)
-            .fetch_optional(db).await?))
+            .bind(completed_at).bind(now)
+            .fetch_all(db).await?.pop()))
     }
 
     /// Notes the wish; whoever follows the row acts on it. `None` when the row has ended.
     pub async fn request_cancel(&self, id: DeploymentId, now: DateTime<Utc>) -> Result<Option<Deployment>> {
-        Ok(on_write!(self, db => sqlx::query_as(
+        Ok(on_write!(self, db => sqlx::query_as(concat!(
             "UPDATE deployments SET cancel_requested_at = COALESCE(cancel_requested_at, $2), updated_at = $2 \
-             WHERE id = $1 AND status IN ('pending', 'building') RETURNING *")
-            .bind(id.0).bind(now).fetch_optional(db).await?))
+             WHERE id = $1 AND status IN ('pending', 'building') RETURNING ", columns!()))
+            .bind(id.0).bind(now).fetch_all(db).await?.pop()))
     }
 
     /// For the follower, which acts for nobody: not to be answered to a caller.
     pub async fn deployment_for_follower(&self, id: DeploymentId) -> Result<Option<Deployment>> {
-        Ok(on_read!(self, db => sqlx::query_as("SELECT * FROM deployments WHERE id = $1")
+        Ok(on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM deployments WHERE id = $1"))
             .bind(id.0).fetch_optional(db).await?))
     }
 
@@ -239,9 +270,9 @@ impl Store {
         after: Option<(DateTime<Utc>, Uuid)>,
     ) -> Result<Page<Deployment>> {
         let request = PageRequest { limit, after };
-        let rows = on_read!(self, db => sqlx::query_as(
-            "SELECT * FROM deployments WHERE status IN ('pending', 'building') \
-             AND ($1 IS NULL OR (created_at, id) < ($1, $2)) ORDER BY created_at DESC, id DESC LIMIT $3")
+        let rows = on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM deployments WHERE status IN ('pending', 'building') \
+             AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3"))
             .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
             .fetch_all(db).await?);
         Ok(request.page(rows, |row: &Deployment| (row.created_at, row.id.0)))
@@ -256,10 +287,10 @@ impl Store {
 
     /// Whether there was one the viewer may see.
     pub async fn delete_deployment(&self, viewer: &Viewer, id: DeploymentId) -> Result<bool> {
-        if self.deployment(viewer, id).await?.is_none() {
-            return Ok(false);
-        }
-        let done = on_write!(self, db => sqlx::query("DELETE FROM deployments WHERE id = $1")
+        let done = on_write!(self, db => seen_by!(sqlx::query(concat!(
+            "DELETE FROM deployments WHERE id IN (SELECT deployments.id FROM deployments \
+             JOIN projects ON projects.id = deployments.project_id",
+            sees_project!(), "WHERE deployments.id = $4)")), viewer)
             .bind(id.0).execute(db).await?.rows_affected());
         Ok(done > 0)
     }

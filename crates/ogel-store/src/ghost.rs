@@ -21,7 +21,7 @@ pub struct GhostProject {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
-row!(GhostProject { id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at });
+row!(GhostProject, columns of "ogel_projects" { id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at });
 
 impl std::fmt::Debug for GhostProject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,11 +42,12 @@ impl Store {
         Ok(on_write!(self, db => sqlx::query_scalar(
             "INSERT INTO ghost_accounts (user_id, ogel_user_id, created_at) VALUES ($1, $2, $3) \
              ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id RETURNING ogel_user_id")
-            .bind(user.0).bind(ogel_user_id).bind(now).fetch_one(db).await?))
+            .bind(user.0).bind(ogel_user_id).bind(now).fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
     }
 
     pub async fn ghost_project(&self, project: ProjectId) -> Result<Option<GhostProject>> {
-        Ok(on_read!(self, db => sqlx::query_as("SELECT * FROM ogel_projects WHERE project_id = $1")
+        Ok(on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM ogel_projects WHERE project_id = $1"))
             .bind(project.0).fetch_optional(db).await?))
     }
 
@@ -59,10 +60,11 @@ impl Store {
         sealed_key: &str,
         now: DateTime<Utc>,
     ) -> Result<GhostProject> {
-        Ok(on_write!(self, db => sqlx::query_as(
+        Ok(on_write!(self, db => sqlx::query_as(concat!(
             "INSERT INTO ogel_projects (id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $5) \
-             ON CONFLICT (project_id) DO UPDATE SET project_id = excluded.project_id RETURNING *")
-            .bind(id).bind(project.0).bind(ogel_project_id).bind(sealed_key).bind(now).fetch_one(db).await?))
+             ON CONFLICT (project_id) DO UPDATE SET project_id = excluded.project_id RETURNING ", columns!()))
+            .bind(id).bind(project.0).bind(ogel_project_id).bind(sealed_key).bind(now)
+            .fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
     }
 }

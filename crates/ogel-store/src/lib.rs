@@ -4,7 +4,8 @@
 //! Time and ids always come in as arguments. Reads and writes of what belongs to somebody take a [`Viewer`].
 //!
 //! # Layout
-//! - `pool.rs`: connecting, migrating, `on_pool!`; `error.rs`; `page.rs`: keyset pages
+//! - `pool.rs`: connecting, migrating, `on_read!`/`on_write!`; `viewer.rs`: who may see what; `page.rs`: keyset pages
+//! - `words.rs`: columns to fields; `error.rs`: what can go wrong
 //! - one file per noun
 
 mod api_keys;
@@ -18,6 +19,7 @@ mod pool;
 mod projects;
 mod sessions;
 mod users;
+mod viewer;
 mod words;
 
 pub use api_keys::ApiKey;
@@ -31,15 +33,6 @@ pub use pool::{Store, StoreConfig};
 pub use projects::Project;
 pub use sessions::Session;
 pub use users::User;
-
-use ogel_api::id::{OrganizationId, ProjectId, UserId};
-
-/// Whose eyes a query looks through: a person, narrowed to one organization or project where their API key is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Viewer {
-    pub user: UserId,
-    pub organization: Option<OrganizationId>,
-    pub project: Option<ProjectId>,
-}
+pub use viewer::Viewer;
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -3,6 +3,7 @@
 use crate::{
     Page, PageRequest, Result, Store, StoreError, Viewer,
     pool::{on_read, on_write},
+    viewer::{seen_by, sees_organization},
     words::{Seen, row},
 };
 use chrono::{DateTime, Utc};
@@ -20,7 +21,7 @@ pub struct Organization {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
-row!(Organization { id, name, slug, plan, created_at, updated_at });
+row!(Organization, columns of "organizations" { id, name, slug, plan, created_at, updated_at });
 
 /// What became of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +55,10 @@ impl Store {
 
     /// Those the viewer belongs to. A key bound to a project sees that project's only.
     pub async fn organizations(&self, viewer: &Viewer, request: &PageRequest) -> Result<Page<(Organization, Role)>> {
-        let rows: Vec<Seen<Organization>> = on_read!(self, db => sqlx::query_as(
-            "SELECT o.*, m.role FROM organizations o \
-             JOIN organization_members m ON m.organization_id = o.id AND m.user_id = $1 \
-             WHERE ($2 IS NULL OR o.id = $2) \
-               AND ($3 IS NULL OR EXISTS (SELECT 1 FROM projects p WHERE p.id = $3 AND p.organization_id = o.id)) \
-               AND ($4 IS NULL OR (o.created_at, o.id) < ($4, $5)) \
-             ORDER BY o.created_at DESC, o.id DESC LIMIT $6")
-            .bind(viewer.user.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
+        let rows: Vec<Seen<Organization>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), ", m.role FROM organizations", sees_organization!(),
+            "WHERE (organizations.created_at, organizations.id) < ($4, $5) \
+             ORDER BY organizations.created_at DESC, organizations.id DESC LIMIT $6")), viewer)
             .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
             .fetch_all(db).await?);
         let rows = rows.into_iter().map(Into::into).collect();
@@ -69,13 +66,9 @@ impl Store {
     }
 
     pub async fn organization(&self, viewer: &Viewer, id: OrganizationId) -> Result<Option<(Organization, Role)>> {
-        let found: Option<Seen<Organization>> = on_read!(self, db => sqlx::query_as(
-            "SELECT o.*, m.role FROM organizations o \
-             JOIN organization_members m ON m.organization_id = o.id AND m.user_id = $1 \
-             WHERE o.id = $2 AND ($3 IS NULL OR o.id = $3) \
-               AND ($4 IS NULL OR EXISTS (SELECT 1 FROM projects p WHERE p.id = $4 AND p.organization_id = o.id))")
-            .bind(viewer.user.0).bind(id.0).bind(viewer.organization.map(|id| id.0)).bind(viewer.project.map(|id| id.0))
-            .fetch_optional(db).await?);
+        let found: Option<Seen<Organization>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), ", m.role FROM organizations", sees_organization!(), "WHERE organizations.id = $4")), viewer)
+            .bind(id.0).fetch_optional(db).await?);
         Ok(found.map(Into::into))
     }
 
@@ -88,32 +81,35 @@ impl Store {
         slug: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Option<(Organization, Role)>> {
-        if self.organization(viewer, id).await?.is_none() {
-            return Ok(None);
-        }
-        on_write!(self, db => sqlx::query(
-            "UPDATE organizations SET name = COALESCE($2, name), slug = COALESCE($3, slug), updated_at = $4 WHERE id = $1")
-            .bind(id.0).bind(name).bind(slug).bind(now).execute(db).await?.rows_affected());
-        self.organization(viewer, id).await
+        let found: Option<Seen<Organization>> = on_write!(self, db => seen_by!(sqlx::query_as(concat!(
+            "UPDATE organizations SET name = COALESCE($5, name), slug = COALESCE($6, slug), updated_at = $7 \
+             WHERE id IN (SELECT organizations.id FROM organizations", sees_organization!(), "WHERE organizations.id = $4) \
+             RETURNING ", columns!(), ", (SELECT r.role FROM organization_members r \
+                           WHERE r.organization_id = organizations.id AND r.user_id = $1) AS role")), viewer)
+            .bind(id.0).bind(name).bind(slug).bind(now).fetch_all(db).await?.pop());
+        Ok(found.map(Into::into))
     }
 
     /// Only without projects: their deployments live at Ghost, and deleting those is the caller's to decide first.
     pub async fn delete_organization(&self, viewer: &Viewer, id: OrganizationId) -> Result<DeleteOutcome> {
-        if self.organization(viewer, id).await?.is_none() {
-            return Ok(DeleteOutcome::NotFound);
-        }
         let deleted = async {
-            Ok::<_, StoreError>(on_write!(self, db => sqlx::query(
-                "DELETE FROM organizations WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM projects WHERE organization_id = $1)")
+            Ok::<_, StoreError>(on_write!(self, db => seen_by!(sqlx::query(concat!(
+                "DELETE FROM organizations WHERE id IN (SELECT organizations.id FROM organizations", sees_organization!(),
+                "WHERE organizations.id = $4) AND NOT EXISTS (SELECT 1 FROM projects WHERE organization_id = $4)")), viewer)
                 .bind(id.0).execute(db).await?.rows_affected()))
         };
         match deleted.await {
-            Ok(0) | Err(StoreError::ForeignKey) => Ok(DeleteOutcome::InUse),
-            Ok(_) => Ok(DeleteOutcome::Deleted),
-            Err(error) => Err(error),
+            Ok(0) => {}
+            Ok(_) => return Ok(DeleteOutcome::Deleted),
+            // A project came between the look and the deletion.
+            Err(StoreError::ForeignKey) => {}
+            Err(error) => return Err(error),
         }
+        let seen = self.organization(viewer, id).await?.is_some();
+        Ok(if seen { DeleteOutcome::InUse } else { DeleteOutcome::NotFound })
     }
 
+    /// For operators and billing, which act for nobody.
     pub async fn set_plan(&self, id: OrganizationId, plan: Plan, now: DateTime<Utc>) -> Result<()> {
         on_write!(self, db => sqlx::query("UPDATE organizations SET plan = $2, updated_at = $3 WHERE id = $1")
             .bind(id.0).bind(plan.as_str()).bind(now).execute(db).await?.rows_affected());

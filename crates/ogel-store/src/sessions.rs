@@ -17,7 +17,7 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
 }
-row!(Session { id, user_id, token_hash, created_at, expires_at, last_seen_at });
+row!(Session, columns of "sessions" { id, user_id, token_hash, created_at, expires_at, last_seen_at });
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,7 +37,8 @@ impl Store {
 
     /// The login, expired or not, and whose it is.
     pub async fn session_by_token(&self, token_hash: &[u8; 32]) -> Result<Option<(Session, User)>> {
-        let session: Option<Session> = on_read!(self, db => sqlx::query_as("SELECT * FROM sessions WHERE token_hash = $1")
+        let session: Option<Session> = on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM sessions WHERE token_hash = $1"))
             .bind(&token_hash[..]).fetch_optional(db).await?);
         let Some(session) = session else { return Ok(None) };
         Ok(self.user(session.user_id).await?.map(|user| (session, user)))
@@ -65,7 +66,8 @@ impl Store {
     /// Removes at most `limit`; answers how many.
     pub async fn delete_expired_sessions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
         Ok(on_write!(self, db => sqlx::query(
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)")
+            // The outer condition is asked again if the row is prolonged while the statement waits for it.
+            "DELETE FROM sessions WHERE expires_at <= $1 AND id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)")
             .bind(now).bind(i64::from(limit)).execute(db).await?.rows_affected()))
     }
 }

@@ -11,7 +11,7 @@ use ogel_api::{id::UserId, organizations::Role};
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
-    /// Lower case.
+    /// Lower case, except for people who were there before us.
     pub email: String,
     pub name: String,
     /// None for people who log in elsewhere.
@@ -27,6 +27,15 @@ impl std::fmt::Debug for User {
     }
 }
 
+/// A Studio that was there before us may have left these empty, and may still do so.
+macro_rules! columns {
+    () => {
+        "id, COALESCE(email, '') AS email, COALESCE(name, '') AS name, password_hash, \
+         COALESCE(created_at, '1970-01-01T00:00:00+00:00') AS created_at, \
+         COALESCE(updated_at, '1970-01-01T00:00:00+00:00') AS updated_at"
+    };
+}
+
 impl Store {
     /// Person, organization, ownership and perhaps a first project: all or nothing.
     pub async fn sign_up(&self, user: &User, organization: &Organization, project: Option<&Project>) -> Result<()> {
@@ -34,7 +43,7 @@ impl Store {
             let mut tx = db.begin_with(BEGIN).await?;
             sqlx::query("INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(user.id.0)
-                .bind(&user.email)
+                .bind(user.email.to_lowercase())
                 .bind(&user.name)
                 .bind(&user.password_hash)
                 .bind(user.created_at)
@@ -74,22 +83,21 @@ impl Store {
     }
 
     pub async fn user(&self, id: UserId) -> Result<Option<User>> {
-        Ok(
-            on_read!(self, db => sqlx::query_as("SELECT * FROM users WHERE id = $1").bind(id.0).fetch_optional(db).await?),
-        )
+        Ok(on_read!(self, db => sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE id = $1"))
+            .bind(id.0).fetch_optional(db).await?))
     }
 
     /// Upper and lower case are the same.
     pub async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
         let email = email.to_lowercase();
-        Ok(on_read!(self, db => sqlx::query_as("SELECT * FROM users WHERE lower(email) = $1")
+        Ok(on_read!(self, db => sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE lower(email) = $1"))
             .bind(&email).fetch_optional(db).await?))
     }
 
     /// What is `None` stays as it is.
     pub async fn update_user(&self, id: UserId, name: Option<&str>, now: DateTime<Utc>) -> Result<Option<User>> {
-        Ok(on_write!(self, db => sqlx::query_as(
-            "UPDATE users SET name = COALESCE($2, name), updated_at = $3 WHERE id = $1 RETURNING *")
-            .bind(id.0).bind(name).bind(now).fetch_optional(db).await?))
+        Ok(on_write!(self, db => sqlx::query_as(concat!(
+            "UPDATE users SET name = COALESCE($2, name), updated_at = $3 WHERE id = $1 RETURNING ", columns!()))
+            .bind(id.0).bind(name).bind(now).fetch_all(db).await?.pop()))
     }
 }

@@ -1,5 +1,5 @@
 //! How columns become fields: ids from UUIDs, enums from words, lists from text; and `row!`, which reads a row of either
-//! database into a struct by its field names.
+//! database into a struct by its field names and names its columns for the statements that fetch it.
 
 use chrono::{DateTime, Utc};
 use ogel_api::{
@@ -84,6 +84,14 @@ where
 }
 
 macro_rules! row {
+    // Statements name their columns. PostgreSQL refuses to run a prepared `SELECT *` again once a newer replica's migration
+    // has added a column.
+    ($name:ident, $columns:ident of $table:literal { $first:ident $(, $field:ident)* $(,)? }) => {
+        $crate::words::row!($name { $first $(, $field)* });
+        macro_rules! $columns {
+            () => { concat!($table, ".", stringify!($first) $(, ", ", $table, ".", stringify!($field))*) }
+        }
+    };
     ($name:ident { $($field:ident),+ $(,)? }) => {
         $crate::words::row!(@for sqlx::postgres::PgRow, $name { $($field),+ });
         $crate::words::row!(@for sqlx::sqlite::SqliteRow, $name { $($field),+ });

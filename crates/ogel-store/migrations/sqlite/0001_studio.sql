@@ -1,4 +1,4 @@
--- Studio's tables. UUIDs are 16-byte blobs, times RFC 3339 text in UTC.
+-- Studio's tables. UUIDs are 16-byte blobs, times RFC 3339 text in UTC. Lengths are checked where PostgreSQL has them.
 
 CREATE TABLE users (
   id BLOB NOT NULL PRIMARY KEY,
@@ -8,7 +8,7 @@ CREATE TABLE users (
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email));
 
 CREATE TABLE sessions (
   id BLOB NOT NULL PRIMARY KEY,
@@ -45,9 +45,9 @@ CREATE TABLE projects (
   name TEXT NOT NULL,
   slug TEXT NOT NULL,
   created_at TEXT NOT NULL,
-  updated_at TEXT NOT NULL,
-  UNIQUE (organization_id, slug)
+  updated_at TEXT NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX projects_organization_slug_key ON projects (organization_id, slug);
 CREATE INDEX projects_slug ON projects (slug);
 CREATE INDEX projects_page ON projects (organization_id, created_at DESC, id DESC);
 
@@ -65,17 +65,19 @@ CREATE TABLE api_keys (
   last_used_at TEXT
 ) STRICT;
 CREATE INDEX api_keys_page ON api_keys (user_id, created_at DESC, id DESC);
+CREATE INDEX api_keys_project ON api_keys (project_id) WHERE project_id IS NOT NULL;
+CREATE INDEX api_keys_organization ON api_keys (organization_id) WHERE organization_id IS NOT NULL;
 
 CREATE TABLE ghost_accounts (
   user_id BLOB NOT NULL PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
-  ogel_user_id TEXT NOT NULL UNIQUE,
+  ogel_user_id TEXT NOT NULL UNIQUE CHECK (length(ogel_user_id) <= 255),
   created_at TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE ogel_projects (
   id BLOB NOT NULL PRIMARY KEY,
   project_id BLOB NOT NULL UNIQUE REFERENCES projects(id) ON DELETE CASCADE,
-  ogel_project_id TEXT NOT NULL UNIQUE,
+  ogel_project_id TEXT NOT NULL UNIQUE CHECK (length(ogel_project_id) <= 255),
   ogel_api_key TEXT NOT NULL,
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL
@@ -84,12 +86,12 @@ CREATE TABLE ogel_projects (
 CREATE TABLE deployments (
   id BLOB NOT NULL PRIMARY KEY,
   project_id BLOB NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
-  ogel_deployment_id TEXT NOT NULL UNIQUE,
+  ogel_deployment_id TEXT NOT NULL UNIQUE CHECK (length(ogel_deployment_id) <= 255),
   build_id BLOB NOT NULL UNIQUE,
-  ogel_build_id TEXT,
+  ogel_build_id TEXT CHECK (length(ogel_build_id) <= 255),
   repo_url TEXT NOT NULL,
-  branch TEXT NOT NULL,
-  commit_sha TEXT,
+  branch TEXT NOT NULL CHECK (length(branch) <= 255),
+  commit_sha TEXT CHECK (length(commit_sha) <= 40),
   commit_message TEXT,
   framework TEXT,
   root_directory TEXT,
@@ -97,11 +99,11 @@ CREATE TABLE deployments (
   build_command TEXT,
   output_directory TEXT,
   env TEXT,
-  tags TEXT NOT NULL,
-  status TEXT NOT NULL,
+  tags TEXT NOT NULL DEFAULT '[]',
+  status TEXT NOT NULL CHECK (length(status) <= 50),
   error TEXT,
   preview_url TEXT,
-  created_by BLOB REFERENCES users(id) ON DELETE SET NULL,
+  created_by BLOB REFERENCES users(id),
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL,
   submitted_at TEXT,

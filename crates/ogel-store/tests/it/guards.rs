@@ -1,0 +1,101 @@
+//! What the store refuses or bounds by itself, whatever its caller forgot.
+
+use crate::support::*;
+use chrono::TimeDelta;
+use ogel_api::{
+    deployments::DeploymentStatus,
+    id::{ApiKeyId, ProjectId},
+};
+use ogel_store::{Begin, NewDeployment, Progress, StoreError};
+
+on_both! {
+    async fn nobody_deploys_into_a_project_of_others(bench: Bench) {
+        let (person, stranger) = (bench.person().await, bench.person().await);
+        for new in [
+            NewDeployment { created_by: stranger.user.id, ..deployment(&person) },
+            NewDeployment { project_id: ProjectId(id()), ..deployment(&person) },
+        ] {
+            let error = bench.store.create_deployment(&new).await.unwrap_err();
+            assert!(matches!(error, StoreError::ForeignKey), "{error:?}");
+        }
+    }
+
+    async fn the_same_lengths_are_refused_on_both(bench: Bench) {
+        let person = bench.person().await;
+        let fits = NewDeployment { branch: "ü".repeat(255), ..deployment(&person) };
+        bench.store.create_deployment(&fits).await.unwrap();
+        for new in [
+            NewDeployment { branch: "b".repeat(256), ..deployment(&person) },
+            NewDeployment { commit_sha: Some("a".repeat(41)), ..deployment(&person) },
+        ] {
+            let error = bench.store.create_deployment(&new).await.unwrap_err();
+            assert!(matches!(error, StoreError::Other(_)), "{error:?}");
+        }
+    }
+
+    async fn whatever_ends_gets_the_time_it_ended_and_nothing_else_does(bench: Bench) {
+        let person = bench.person().await;
+        let made = bench.deployment_of(&person).await;
+        let early = Progress { completed_at: Some(at(1)), ..Progress::to(DeploymentStatus::Building) };
+        let row = bench.store.record_progress(made.id, &early, at(1)).await.unwrap().unwrap();
+        assert_eq!(row.completed_at, None);
+        let end = Progress::to(DeploymentStatus::Failed);
+        let row = bench.store.record_progress(made.id, &end, at(2)).await.unwrap().unwrap();
+        assert_eq!(row.completed_at, Some(at(2)));
+    }
+
+    async fn whoever_lost_a_key_by_being_slow_changes_no_answer(bench: Bench) {
+        let (scope, body) = (hash(), hash());
+        let begin = |now: i64| {
+            let store = bench.store.clone();
+            async move {
+                store.begin_idempotent(&scope, &body, at(now), at(now + 3600), TimeDelta::minutes(1)).await.unwrap()
+            }
+        };
+        assert_eq!(begin(0).await, Begin::Fresh);
+        assert_eq!(begin(60).await, Begin::Fresh, "taken over");
+        bench.store.finish_idempotent(&scope, 201, b"winner", "text/plain").await.unwrap();
+        bench.store.finish_idempotent(&scope, 500, b"late", "text/plain").await.unwrap();
+        bench.store.forget_idempotent(&scope).await.unwrap();
+        let done = begin(61).await;
+        assert!(matches!(&done, Begin::Done { status: 201, body, .. } if body == b"winner"), "{done:?}");
+    }
+
+    async fn many_keys_are_touched_at_once_and_never_turned_back(bench: Bench) {
+        let person = bench.person().await;
+        let mut uses = Vec::new();
+        for second in 0..300 {
+            let key = api_key(&person.user);
+            bench.store.create_api_key(&key).await.unwrap();
+            uses.push((key.id, at(1000 - second)));
+        }
+        uses.push((ApiKeyId(id()), at(1)));
+        bench.store.touch_api_keys(&uses).await.unwrap();
+        // Replicas report the same keys in any order, at the same time.
+        let outcomes = at_once(8, |turn| {
+            let store = bench.store.clone();
+            let mut older: Vec<_> = uses.iter().map(|(id, at)| (*id, *at - TimeDelta::seconds(1))).collect();
+            older.rotate_left(turn * 30);
+            async move { store.touch_api_keys(&older).await }
+        })
+        .await;
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
+        for (key, used) in &uses[..300] {
+            let found = bench.store.api_key(*key, person.user.id).await.unwrap().unwrap();
+            assert_eq!(found.last_used_at, Some(*used));
+        }
+        bench.store.touch_api_keys(&[]).await.unwrap();
+    }
+
+    async fn a_page_has_at_least_one_row_and_at_most_a_thousand(bench: Bench) {
+        let person = bench.person().await;
+        bench.deployment_of(&person).await;
+        bench.deployment_of(&person).await;
+        let none = bench.store.unfinished_deployments(0, None).await.unwrap();
+        assert_eq!((none.rows.len(), none.next.is_some()), (1, true));
+        let all = bench.store.unfinished_deployments(u32::MAX, None).await.unwrap();
+        assert_eq!((all.rows.len(), all.next), (2, None));
+    }
+}

@@ -1,0 +1,17 @@
+//! The store on both of its databases: every case is one sentence, and runs on SQLite and on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod adoption;
+mod api_keys;
+mod deployments;
+mod ghost;
+mod guards;
+mod idempotency;
+mod organizations;
+mod pool;
+mod projects;
+mod sessions;
+mod statements;
+mod support;
+mod users;
