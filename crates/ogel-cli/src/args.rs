@@ -1,0 +1,217 @@
+//! What can be typed after `ogel`.
+
+use crate::failure::Exit;
+use clap::{ArgAction, Args, Parser, Subcommand, builder::PossibleValuesParser};
+use ogel_api::deployments::DeploymentStatus;
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 success, 1 the operation failed (a failed or canceled build too), 2 wrong usage, 3 not found,
+  4 not logged in, 5 not allowed, 6 rate limited, 7 server unavailable, 124 timed out, 130 interrupted";
+
+/// Deploy git repositories and follow what happens to them.
+#[derive(Debug, Parser)]
+#[command(name = "ogel", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The server [default: the one logged in to, or http://127.0.0.1:8787]
+    #[arg(long, global = true, env = "OGEL_API_URL", value_name = "URL")]
+    pub(crate) api_url: Option<String>,
+    /// Session token or API key; `-` reads it from stdin
+    #[arg(long, global = true, env = "OGEL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Print JSON on stdout and nothing else there, for failures too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress on stderr, only warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// No colours (also with NO_COLOR set)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Deploy a repository and wait for the result; prints the preview URL
+    Deploy(Box<DeployArgs>),
+    /// Print a build's log
+    Logs(LogsArgs),
+    /// List, show and cancel deployments
+    #[command(subcommand)]
+    Deployments(DeploymentsCommand),
+    /// List and create projects
+    #[command(subcommand)]
+    Projects(ProjectsCommand),
+    /// Check a token and remember it (`ogel login --token -`)
+    Login,
+    /// End the session and forget the token
+    Logout,
+    /// Show who the token belongs to and what it allows
+    Whoami,
+    /// Send any request to the API
+    Api(ApiArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeployArgs {
+    /// A folder of a git repository, or the URL of one
+    #[arg(value_name = "PATH|URL", default_value = ".")]
+    pub(crate) source: String,
+    /// Id or slug; not needed when there is only one project
+    #[arg(long, short)]
+    pub(crate) project: Option<String>,
+    /// Branch [default: the one checked out, or the repository's default]
+    #[arg(long, short)]
+    pub(crate) branch: Option<String>,
+    /// Framework [default: detected]
+    #[arg(long)]
+    pub(crate) framework: Option<String>,
+    /// The folder that holds the site, seen from PATH or the repository
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root_directory: Option<String>,
+    /// Command that builds the site [default: detected]
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) build_command: Option<String>,
+    /// Command that installs dependencies [default: detected]
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) install_command: Option<String>,
+    /// The folder the build writes [default: detected]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_directory: Option<String>,
+    /// Environment variable of the build, repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Tag, repeatable
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Stop waiting after so many seconds (exit code 124); the deployment goes on
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+    /// Print the deployment's id and return at once
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// Id of a build (`bld_…`) or of its deployment (`dpl_…`)
+    pub(crate) build: String,
+    /// Wait for further lines until the build is over
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Skip the lines up to this number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) after: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeploymentsCommand {
+    /// List deployments, newest first
+    List(ListArgs),
+    /// Show one deployment
+    Get { id: String },
+    /// Cancel a deployment that is not over yet
+    Cancel { id: String },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// Only those of this project (id or slug)
+    #[arg(long, short)]
+    pub(crate) project: Option<String>,
+    /// Only those with this status
+    #[arg(long, value_parser = PossibleValuesParser::new(DeploymentStatus::ALL.iter().map(|status| status.as_str())))]
+    pub(crate) status: Option<String>,
+    /// Only those of this branch
+    #[arg(long, short)]
+    pub(crate) branch: Option<String>,
+    /// How many
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectsCommand {
+    /// List projects
+    List,
+    /// Create a project; prints its id
+    Create {
+        name: String,
+        /// Id or slug; not needed when there is only one organization
+        #[arg(long, short)]
+        organization: Option<String>,
+        /// Name in addresses [default: made from NAME]
+        #[arg(long)]
+        slug: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApiArgs {
+    /// GET, POST, PATCH, DELETE, …
+    pub(crate) method: String,
+    /// Path below /api/v2, like `deployments?limit=5`
+    pub(crate) path: String,
+    /// Text field of the JSON body, or of the query for GET, HEAD and DELETE; repeatable
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair, action = ArgAction::Append)]
+    pub(crate) field: Vec<(String, String)>,
+    /// Send this file as the JSON body; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "field")]
+    pub(crate) input: Option<PathBuf>,
+    /// Print the status and the headers too
+    #[arg(long, short)]
+    pub(crate) include: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as `NAME=VALUE`".to_owned()),
+    }
+}
+
+/// Prints what clap has to say: help on stdout, mistakes on stderr, and as JSON too if that was asked for.
+pub(crate) fn report(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if this cannot be written.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Exit::Done.into();
+    }
+    let wants_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if wants_json {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let body = serde_json::json!({"error": {"code": "USAGE", "message": message, "retryable": false}});
+        // As above.
+        let _ = writeln!(std::io::stdout(), "{body}");
+    }
+    Exit::Usage.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_are_cut_at_the_first_sign() {
+        assert_eq!(pair("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("A="), Ok(("A".to_owned(), String::new())));
+        assert!(pair("A").is_err() && pair("=b").is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands, one file per group.
+
+pub(crate) mod api;
+pub(crate) mod deploy;
+pub(crate) mod deployments;
+pub(crate) mod login;
+pub(crate) mod logs;
+pub(crate) mod projects;
+pub(crate) mod whoami;

@@ -1,0 +1,53 @@
+//! `ogel projects`: list and create.
+
+use crate::{Context, Result, age, args::ProjectsCommand, lookup, table};
+use ogel_api::{page::MAX_LIMIT, projects::NewProject};
+use ogel_client::PageQuery;
+
+pub(crate) async fn run(context: &Context, command: ProjectsCommand) -> Result {
+    match command {
+        ProjectsCommand::List => list(context).await,
+        ProjectsCommand::Create { name, organization, slug } => create(context, name, organization, slug).await,
+    }
+}
+
+async fn list(context: &Context) -> Result {
+    let client = context.client()?;
+    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
+    let mut projects = Vec::new();
+    loop {
+        let list = client.list_projects(&page).await.map_err(|error| context.explain(error))?;
+        projects.extend(list.projects);
+        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    if context.output.json {
+        return context.output.json(&projects);
+    }
+    if projects.is_empty() {
+        context.output.note("No projects yet; `ogel projects create NAME` makes one");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = projects
+        .iter()
+        .map(|project| {
+            let created = age::relative(project.created_at, context.environment.now_ms);
+            vec![project.slug.clone(), project.name.clone(), project.id.to_string(), created]
+        })
+        .collect();
+    context.output.data(&table::render(&["SLUG", "NAME", "ID", "CREATED"], &rows))
+}
+
+async fn create(context: &Context, name: String, organization: Option<String>, slug: Option<String>) -> Result {
+    let client = context.client()?;
+    let organization_id = match organization {
+        Some(name) => Some(lookup::organization(context, &client, &name).await?),
+        None => None,
+    };
+    let new = NewProject { name, organization_id, slug };
+    let project = client.create_project(&new).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("Created project {}", project.slug));
+    if context.output.json { context.output.json(&project) } else { context.output.data(&project.id.to_string()) }
+}

@@ -1,0 +1,51 @@
+//! Names to things: projects and organizations by id, slug, or because there is only one.
+
+use crate::{
+    Context, Result,
+    failure::{Exit, Failure},
+};
+use ogel_api::{
+    id::OrganizationId,
+    page::MAX_LIMIT,
+    projects::{Project, ProjectList},
+};
+use ogel_client::{Client, PageQuery};
+
+/// The project called `name`, or the only one there is.
+pub(crate) async fn project(context: &Context, client: &Client, name: Option<&str>) -> Result<Project> {
+    if let Some(name) = name {
+        return client.get_project(name).await.map_err(|error| {
+            let is_missing = error.status() == Some(http::StatusCode::NOT_FOUND);
+            let failure = context.explain(error);
+            if is_missing { failure.hint("`ogel projects list` shows yours") } else { failure }
+        });
+    }
+    let page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
+    let ProjectList { mut projects, .. } = client.list_projects(&page).await.map_err(|error| context.explain(error))?;
+    if projects.len() > 1 {
+        let mut failure = Failure::usage("there are several projects; name the one to use");
+        for project in projects.iter().take(20) {
+            failure = failure.detail(format!("{}  {}", project.slug, project.name));
+        }
+        return Err(failure.hint(format!("add `--project {}`", projects[0].slug)));
+    }
+    projects.pop().ok_or_else(|| {
+        Failure::new(Exit::NotFound, "NO_PROJECT", "there is no project yet")
+            .hint("`ogel projects create NAME` makes one")
+    })
+}
+
+/// The organization with the id or slug `name`.
+pub(crate) async fn organization(context: &Context, client: &Client, name: &str) -> Result<OrganizationId> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
+    let list = client.list_organizations(&page).await.map_err(|error| context.explain(error))?;
+    if let Some(found) = list.organizations.iter().find(|organization| organization.slug == name) {
+        return Ok(found.id);
+    }
+    let slugs: Vec<&str> = list.organizations.iter().map(|organization| organization.slug.as_str()).collect();
+    let failure = Failure::new(Exit::NotFound, "NOT_FOUND", format!("there is no organization `{name}` of yours"));
+    Err(failure.hint(format!("yours are: {}", slugs.join(", "))))
+}

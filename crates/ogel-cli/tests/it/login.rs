@@ -1,0 +1,115 @@
+//! Logging in and out, the configuration file, and which setting wins.
+
+use crate::{
+    ogel::{Ogel, healthy, ran, session},
+    server::{Reply, Seen, Server},
+};
+
+fn script(seen: &Seen) -> Reply {
+    match seen.header("authorization") {
+        None => Reply::Error(401, "UNAUTHENTICATED", 0),
+        Some("Bearer ogel_bad") => Reply::Error(401, "INVALID_CREDENTIAL", 0),
+        Some("Bearer ses_token") if seen.path == "auth/session" => {
+            let mut own = session();
+            own["method"] = "session".into();
+            Reply::Json(200, own)
+        }
+        _ if seen.operation() == "POST auth/logout" => Reply::Text(204, ""),
+        _ => healthy(seen, "success"),
+    }
+}
+
+#[cfg(unix)]
+fn mode(path: &std::path::Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_checked_token_is_kept_for_its_owner_alone() {
+    let server = Server::start(script).await;
+    let ogel = Ogel::new();
+    let ran = ogel.run_with_input(&["login", "--token", "-", "--api-url", &server.url], "ogel_good\n").await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(ran.stderr.contains("as Ada <ada@example.com>"), "{}", ran.stderr);
+    assert_eq!((mode(&ogel.config()), mode(ogel.config().parent().unwrap())), (0o600, 0o700));
+    let text = std::fs::read_to_string(ogel.config()).unwrap();
+    assert_eq!(text, format!("api_url = \"{}\"\ntoken = \"ogel_good\"\n", server.url));
+
+    // From here on nothing needs to be said.
+    assert_eq!(ogel.run(&["projects", "list"]).await.code, Some(0));
+    assert_eq!(server.asked("GET projects")[0].header("authorization"), Some("Bearer ogel_good"));
+}
+
+#[tokio::test]
+async fn a_refused_token_changes_nothing() {
+    let server = Server::start(script).await;
+    let ogel = Ogel::new();
+    let ran = ogel.run(&["login", "--token", "ogel_bad", "--api-url", &server.url]).await;
+    assert_eq!(ran.code, Some(4));
+    assert!(!ogel.config().exists());
+    for (args, input) in
+        [(&["login"][..], ""), (&["login", "--token", "-"], " \n"), (&["login", "--token", "-"], "a b")]
+    {
+        assert_eq!(ogel.run_with_input(args, input).await.code, Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let server = Server::start(script).await;
+    let ogel = Ogel::new();
+    std::fs::create_dir_all(ogel.config().parent().unwrap()).unwrap();
+    std::fs::write(ogel.config(), format!("api_url = \"{}/api/v2\"\ntoken = \"ogel_file\"\n", server.url)).unwrap();
+    let whoami = |args: &[&str], token: Option<&str>| {
+        let mut command = ogel.command(&[&["whoami"], args].concat());
+        if let Some(token) = token {
+            command.env("OGEL_TOKEN", token);
+        }
+        ran(command.spawn().unwrap())
+    };
+    let file = whoami(&[], None).await;
+    whoami(&[], Some("ogel_env")).await;
+    whoami(&["--token", "ogel_flag"], Some("ogel_env")).await;
+    let tokens: Vec<String> =
+        server.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(tokens, ["Bearer ogel_file", "Bearer ogel_env", "Bearer ogel_flag"]);
+    // It was made with the usual mode.
+    assert!(file.stderr.starts_with("warning: others can read the token in"), "{}", file.stderr);
+}
+
+#[tokio::test]
+async fn the_files_token_is_not_shown_to_another_server() {
+    let server = Server::start(script).await;
+    let ogel = Ogel::new();
+    let folder = ogel.home.path().join("own");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), "api_url = \"https://h.org\"\ntoken = \"ogel_file\"\n").unwrap();
+    let mut command = ogel.command(&["whoami", "--api-url", &server.url]);
+    let ran = ran(command.env("OGEL_CONFIG_DIR", &folder).spawn().unwrap()).await;
+    assert_eq!(ran.code, Some(4));
+    assert_eq!(server.seen()[0].header("authorization"), None);
+    assert!(ran.stderr.contains("you are logged in to `https://h.org`; log in here with"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn logging_out_ends_a_session_and_spares_a_key() {
+    let server = Server::start(script).await;
+    let ogel = Ogel::new();
+    for (token, ended) in [("ses_token", 1), ("ogel_key", 1)] {
+        ogel.run(&["login", "--token", token, "--api-url", &server.url]).await;
+        let ran = ogel.run(&["logout"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(server.asked("POST auth/logout").len(), ended, "{token}");
+        assert!(!std::fs::read_to_string(ogel.config()).unwrap().contains("token"));
+    }
+    let ran = ogel.run(&["logout", "--json"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "{\"loggedOut\":false}\n"));
+}
+
+#[tokio::test]
+async fn a_token_on_an_open_road_is_warned_of() {
+    let ran = Ogel::new().run(&["whoami", "--api-url", "http://192.0.2.1.invalid", "--token", "t"]).await;
+    assert!(ran.stderr.starts_with("warning: the token goes to `http://192.0.2.1.invalid` unencrypted"), "{ran:?}");
+}

@@ -1,0 +1,15 @@
+//! The real `ogel` against a scripted server: exit codes, what is on stdout and what on stderr.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(unreachable_pub, dead_code, reason = "the scripted server is shared with the client's tests")]
+
+mod api;
+mod deploy;
+mod deploy_trouble;
+mod errors;
+mod lists;
+mod login;
+mod logs;
+mod ogel;
+mod repository;
+#[path = "../../../ogel-client/tests/it/server.rs"]
+mod server;

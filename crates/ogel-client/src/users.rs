@@ -1,0 +1,16 @@
+//! The caller's own profile.
+
+use crate::{Client, Result};
+use ogel_api::users::{UpdateUser, User};
+
+impl Client {
+    /// `GET users/me`
+    pub async fn get_me(&self) -> Result<User> {
+        self.get(&["users", "me"], &[]).await
+    }
+
+    /// `PATCH users/me`
+    pub async fn update_me(&self, change: &UpdateUser) -> Result<User> {
+        self.patch(&["users", "me"], change).await
+    }
+}
