@@ -4,6 +4,7 @@
 //! and the sentence of the reference page. `docs/errors.md` and the OpenAPI enum are made from it. A new failure is a
 //! new row, or better, an existing one.
 
+use crate::string_enum::string_enum;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
@@ -153,16 +154,16 @@ impl utoipa::PartialSchema for ErrorCode {
 }
 impl ToSchema for ErrorCode {}
 
-/// Whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// The request itself, or the edge that read it.
-    Gateway,
-    /// Studio's own data.
-    Studio,
-    /// The deployment backend.
-    Ghost,
+string_enum! {
+    /// Whose fault it is.
+    pub enum Source {
+        /// The request itself, or the edge that read it.
+        Gateway = "gateway",
+        /// Studio's own data.
+        Studio = "studio",
+        /// The deployment backend.
+        Ghost = "ghost",
+    }
 }
 
 /// One thing that is wrong with a request.

@@ -8,6 +8,11 @@ pub const DEFAULT_LIMIT: u32 = 20;
 /// The largest `limit`.
 pub const MAX_LIMIT: u32 = 100;
 
+/// Lines a page of a build's log has when `limit` is not given.
+pub const DEFAULT_LOG_LIMIT: u32 = 100;
+/// The largest `limit` of a page of a build's log.
+pub const MAX_LOG_LIMIT: u32 = 1000;
+
 /// Where the next page starts, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

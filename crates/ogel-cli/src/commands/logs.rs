@@ -2,7 +2,7 @@
 
 use crate::{Context, Result, commands::deployments, failure::Failure, hints, plain};
 use futures_util::StreamExt as _;
-use ogel_api::{builds::LogFrame, id::BuildId, page::MAX_LIMIT};
+use ogel_api::{builds::LogFrame, id::BuildId, page::MAX_LOG_LIMIT};
 use ogel_client::{Client, ClientError};
 
 pub(crate) async fn run(context: &Context, build: &str, follow: bool, after: u64) -> Result {
@@ -26,7 +26,7 @@ async fn build_id(context: &Context, client: &Client, name: &str) -> Result<Buil
 async fn history(context: &Context, client: &Client, build: BuildId, mut after: u64) -> Result {
     loop {
         let page =
-            client.get_build_logs(build, after, Some(MAX_LIMIT)).await.map_err(|error| context.explain(error))?;
+            client.get_build_logs(build, after, Some(MAX_LOG_LIMIT)).await.map_err(|error| context.explain(error))?;
         let Some(last) = page.lines.last().map(|line| line.n) else { return Ok(()) };
         for line in page.lines {
             show(context, &LogFrame::Log(line))?;

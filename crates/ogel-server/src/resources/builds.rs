@@ -17,6 +17,7 @@ use ogel_api::{
     error::Error,
     id::BuildId,
     organizations::Role,
+    page::{DEFAULT_LOG_LIMIT, MAX_LOG_LIMIT},
 };
 use ogel_store::Viewer;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -64,9 +65,6 @@ async fn get_build(
     Ok(Json(wire(&visible(&app, caller.caller.viewer.clone(), id).await?)))
 }
 
-/// Lines a page of the log has when `limit` is not given, and at most.
-const LOG_LIMIT: (u32, u32) = (100, 1000);
-
 struct LogParameters {
     after: u64,
     limit: u32,
@@ -74,7 +72,7 @@ struct LogParameters {
 
 impl Default for LogParameters {
     fn default() -> Self {
-        Self { after: 0, limit: LOG_LIMIT.0 }
+        Self { after: 0, limit: DEFAULT_LOG_LIMIT }
     }
 }
 
@@ -87,8 +85,8 @@ impl Parameters for LogParameters {
                 self.after = parameter(value).map_err(|error: String| sentence(error))?;
             }
             _ => match value.parse() {
-                Ok(limit) if (1..=LOG_LIMIT.1).contains(&limit) => self.limit = limit,
-                _ => return Err(format!("`limit` takes a whole number from 1 to {}", LOG_LIMIT.1)),
+                Ok(limit) if (1..=MAX_LOG_LIMIT).contains(&limit) => self.limit = limit,
+                _ => return Err(format!("`limit` takes a whole number from 1 to {MAX_LOG_LIMIT}")),
             },
         }
         Ok(())
