@@ -1,4 +1,5 @@
 //! The service through HTTP, in process, on both databases. One module per subject.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod accounts;
 mod authorization;
