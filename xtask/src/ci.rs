@@ -100,7 +100,7 @@ impl Check {
     fn test(&mut self) -> Result {
         let cluster = self.cluster.take().ok_or("the tests need PostgreSQL")?;
         // Plain `cargo test`: a faster runner would be one more thing to install.
-        let mut command = self.workspace.cargo(&["test", "--workspace", "--locked"]);
+        let mut command = self.workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
         shell::run(command.env(postgres::URL_VARIABLE, &cluster.url))
     }
 

@@ -53,6 +53,11 @@ impl Api {
         Self { token: token.map(str::to_owned), ..self.clone() }
     }
 
+    /// The same caller at another server.
+    pub fn at(&self, base: String) -> Self {
+        Self { base, ..self.clone() }
+    }
+
     /// A request to be filled in by hand.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));

@@ -1,9 +1,8 @@
 //! The service itself, assembled as `ogeld` does it, on a free port.
 
-use crate::{Api, Database, database::TestDatabase};
+use crate::{Api, Database, Network, database::TestDatabase};
 use ogel_api::{id::OrganizationId, id::UserId, organizations::Role};
 use ogel_ghost_local::LocalGhost;
-use ogel_proxy::Connector;
 use ogel_server::{
     config::{Config, Secret},
     edge::Edge,
@@ -23,6 +22,8 @@ pub struct TestApp {
     pub app: App,
     pub ghost: LocalGhost,
     pub folder: TempDir,
+    /// What lies between the service and its Ghost.
+    pub network: Network,
     edge: Edge,
     database: TestDatabase,
 }
@@ -50,25 +51,26 @@ impl TestApp {
         // Cheap machines must not make logins wait for each other in tests.
         config.auth.concurrent_logins = 8;
         change(&mut config);
-        let (app, edge) = start_app(config).await;
-        Self { app, ghost, folder, edge, database }
+        let network = Network::default();
+        let (app, edge) = start_app(config, &network).await;
+        Self { app, ghost, folder, network, edge, database }
     }
 
     /// Stops service and Ghost, and starts both again on what they left behind.
     pub async fn restart(self) -> Self {
-        let Self { app, ghost, folder, edge, database } = self;
+        let Self { app, ghost, folder, network, edge, database } = self;
         let mut config = app.config.clone();
         run::stop(&app, edge).await;
         ghost.shutdown().await;
         let ghost = start_ghost(folder.path()).await;
         config.ghost.url = ghost.api_url();
-        let (app, edge) = start_app(config).await;
-        Self { app, ghost, folder, edge, database }
+        let (app, edge) = start_app(config, &network).await;
+        Self { app, ghost, folder, network, edge, database }
     }
 
     /// Everything ends and is removed.
     pub async fn stop(self) {
-        let Self { app, ghost, folder, edge, database } = self;
+        let Self { app, ghost, folder, network: _, edge, database } = self;
         run::stop(&app, edge).await;
         ghost.shutdown().await;
         database.drop().await;
@@ -146,11 +148,11 @@ async fn start_ghost(folder: &Path) -> LocalGhost {
     LocalGhost::start(config).await.unwrap()
 }
 
-async fn start_app(config: Config) -> (App, Edge) {
+async fn start_app(config: Config, network: &Network) -> (App, Edge) {
     // Starts at the real time, because Ghost's tokens carry it; from there tests turn it by hand.
     let clock = Clock::manual(Clock::System.now());
     let world = World { clock, entropy: Entropy::System };
-    let app = run::assemble(config, world, Connector::direct().unwrap()).await.unwrap();
+    let app = run::assemble(config, world, network.connector()).await.unwrap();
     let edge = run::start(&app).await.unwrap();
     (app, edge)
 }

@@ -4,7 +4,8 @@
 //! time that matters is turned by hand on the app's clock. Panics are how a test fails, so this crate may panic.
 //!
 //! # Layout
-//! - [`TestApp`] and [`Api`]: the service, and a caller of it; [`Database`]: which database it uses
+//! - [`TestApp`] and [`Api`]: the service, and a caller of it; [`Database`]: which database it uses;
+//!   [`Network`]: its connections to Ghost, to be broken
 //! - [`Repository`]: a git repository made of a few files; [`streams`]: log streams as lists of frames
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on must fail")]
@@ -12,12 +13,14 @@
 mod api;
 mod app;
 mod database;
+mod faults;
 mod repository;
 pub mod streams;
 
 pub use api::{Answer, Api};
 pub use app::TestApp;
 pub use database::Database;
+pub use faults::Network;
 pub use repository::Repository;
 
 use std::time::Duration;

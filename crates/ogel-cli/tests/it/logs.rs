@@ -15,10 +15,10 @@ fn script(seen: &Seen) -> Reply {
         };
     }
     match (seen.path.ends_with("/logs"), seen.query.as_str()) {
-        (true, "after=0&limit=100") => {
+        (true, "after=0&limit=1000") => {
             Reply::Json(200, json!({"lines": [line(1), line(2)], "pagination": {"nextCursor": "2", "hasMore": true}}))
         }
-        (true, "after=2&limit=100") => {
+        (true, "after=2&limit=1000") => {
             Reply::Json(200, json!({"lines": [line(3)], "pagination": {"nextCursor": null, "hasMore": false}}))
         }
         _ => healthy(seen, "failed"),

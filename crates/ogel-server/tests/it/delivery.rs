@@ -36,6 +36,39 @@ on_both! {
         assert_eq!(app.deployments_at_ghost(&project).await, 1);
     }
 
+    async fn a_network_that_breaks_in_the_middle_loses_nothing(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::new(&[("build.sh", "sleep 1; mkdir out; echo x > out/index.html")]);
+        let more = json!({ "buildCommand": "sh build.sh", "outputDirectory": "out" });
+        let created = ada.deploy(&project, &repository.url(), more).await;
+        app.network.set_down(true);
+        // What Studio knows can be read all the same; the log, which is Ghost's, says whose fault it is.
+        let path = format!("/deployments/{}", created["id"].as_str().unwrap());
+        ada.get(&path).await.expect(200);
+        let logs = format!("/builds/{}/logs", created["buildId"].as_str().unwrap());
+        let error = ada.get(&logs).await;
+        assert!(error.status.is_server_error(), "{error:?}");
+        assert_eq!(error.body["error"]["source"], "ghost");
+        app.network.set_down(false);
+        assert_eq!(ada.ended(&created["id"]).await["status"], "success");
+        assert_eq!(app.deployments_at_ghost(&project).await, 1);
+    }
+
+    async fn connections_to_ghost_are_used_again(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        let created = ada.deploy(&project, &repository.url(), json!({})).await;
+        ada.ended(&created["id"]).await;
+        let before = app.network.opened();
+        let logs = format!("/builds/{}/logs", created["buildId"].as_str().unwrap());
+        for _ in 0..20 {
+            ada.get(&logs).await.expect(200);
+        }
+        assert!(app.network.opened() - before <= 2, "{} connections for 20 calls", app.network.opened() - before);
+    }
+
     async fn without_realtime_events_a_deployment_still_ends(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let project = ada.project("shop").await;

@@ -97,6 +97,49 @@ async fn stopping_leaves_no_build_behind() {
     assert!(!running());
 }
 
+/// `ogeld serve`: PostgreSQL, a Ghost elsewhere, its settings from the environment as the document names them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn production_serves_on_postgres_with_a_remote_ghost_until_it_is_told_to_stop() {
+    let app = ogel_testkit::TestApp::start(ogel_testkit::Database::Postgres).await;
+    let config = &app.app.config;
+    let environment = [
+        ("DATABASE_URL", config.database.url.expose()),
+        ("OGEL_GHOST_API_URL", config.ghost.url.as_str()),
+        ("OGEL_GHOST_API_KEY", config.ghost.api_key.expose()),
+        ("OGEL_ENCRYPTION_KEY", config.secrets.encryption_key.expose()),
+        ("OGEL_LISTEN", "127.0.0.1:0"),
+        ("OGEL_ALLOW_FILE_URLS", "true"),
+        ("OGEL_ALLOW_PRIVATE_HOSTS", "true"),
+    ];
+    let binary = env!("CARGO_BIN_EXE_ogeld");
+    assert!(Command::new(binary).arg("migrate").envs(environment).status().unwrap().success());
+    let mut child = Command::new(binary).arg("serve").envs(environment).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let ready = log
+        .by_ref()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
+        .find(|line| line["message"] == "ready")
+        .unwrap();
+    assert_eq!(ready["database"], "postgresql");
+    // What the one process writes the other one reads: they share their database and their Ghost.
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let base = format!("http://{}/api/v2", ready["address"].as_str().unwrap());
+    let there = ada.at(base);
+    let repository = ogel_testkit::Repository::of_a_page("x");
+    let created = there.deploy(&project, &repository.url(), serde_json::json!({})).await;
+    assert_eq!(ada.ended(&created["id"]).await["status"], "success");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = log.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // One line per request, of its route and never of its path.
+    let lines = rest.join("\n");
+    assert!(lines.contains("\"route\":\"/api/v2/deployments\"") && lines.contains("draining"), "{lines}");
+    let secret = ada.token.as_deref().unwrap();
+    assert!(!lines.contains(secret) && !lines.contains(config.ghost.api_key.expose()));
+    app.stop().await;
+}
+
 #[test]
 fn a_taken_port_is_said_to_be_taken() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
