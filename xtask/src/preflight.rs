@@ -25,6 +25,12 @@ const NEEDS: &[Need] = &[
         packages: &["postgresql"],
         present: || postgres::programs().is_some(),
     },
+    Need {
+        name: "pgrep",
+        reason: "tests look for processes that should be gone",
+        packages: &["procps"],
+        present: || runs("pgrep"),
+    },
     Need { name: "rustfmt", reason: "`cargo fmt`", packages: &[], present: || runs("cargo-fmt") },
     Need { name: "clippy", reason: "`cargo clippy`", packages: &[], present: || runs("cargo-clippy") },
 ];

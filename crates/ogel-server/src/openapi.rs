@@ -1,5 +1,6 @@
 //! `openapi.json`: the routes' own documentation, plus what is the same for every operation.
 
+use crate::resources::RESOURCES;
 use ogel_api::error::{ErrorBody, ErrorCode, ErrorEnvelope};
 use std::fmt::Write as _;
 use utoipa::{
@@ -8,6 +9,7 @@ use utoipa::{
         ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Server,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
     },
 };
 
@@ -19,6 +21,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
         .description(Some("The single entry point of the platform: accounts, projects, deployments, build logs."))
         .build();
     document.servers = Some(vec![Server::new(ogel_api::BASE_PATH)]);
+    let tags = RESOURCES
+        .iter()
+        .map(|resource| TagBuilder::new().name(resource.name).description(Some(resource.plan.summary())).build());
+    document.tags = Some(tags.collect());
     let components = document.components.get_or_insert_default();
     components.security_schemes.insert(
         "bearer".to_owned(),

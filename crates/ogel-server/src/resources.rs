@@ -21,6 +21,16 @@ pub enum Plan {
     Hybrid,
 }
 
+impl Plan {
+    /// For the reference: what answers.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Native => "Answered from Studio's own data",
+            Self::Hybrid => "Studio's record and the deployment backend's work together",
+        }
+    }
+}
+
 /// One row.
 pub struct Resource {
     /// The first segment after `/api/v2`.

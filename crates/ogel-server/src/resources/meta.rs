@@ -30,14 +30,14 @@ pub(crate) fn openapi_routes() -> OpenApiRouter<App> {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "meta", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "health", responses((status = 200, body = Health)))]
 async fn get_health(_: Query<NoParameters>) -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
 
 /// Whether to send requests here: 200, or 503 when the database is away or the process is shutting down. Ghost being
 /// away is told but does not count: Studio's own resources work without it.
-#[utoipa::path(get, path = "/ready", operation_id = "get_ready", tag = "meta",
+#[utoipa::path(get, path = "/ready", operation_id = "get_ready", tag = "ready",
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 async fn get_ready(State(app): State<App>, _: Query<NoParameters>) -> impl IntoResponse {
     const PATIENCE: Duration = Duration::from_secs(1);
@@ -57,13 +57,13 @@ async fn get_ready(State(app): State<App>, _: Query<NoParameters>) -> impl IntoR
 }
 
 /// Which build this is.
-#[utoipa::path(get, path = "/version", operation_id = "get_version", tag = "meta", responses((status = 200, body = Version)))]
+#[utoipa::path(get, path = "/version", operation_id = "get_version", tag = "version", responses((status = 200, body = Version)))]
 async fn get_version(_: Query<NoParameters>) -> Json<Version> {
     Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: ogel_api::BASE_PATH.to_owned() })
 }
 
 /// This description of the API.
-#[utoipa::path(get, path = "/openapi.json", operation_id = "get_openapi", tag = "meta",
+#[utoipa::path(get, path = "/openapi.json", operation_id = "get_openapi", tag = "openapi.json",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 async fn get_openapi(_: Query<NoParameters>) -> impl IntoResponse {
     static DOCUMENT: LazyLock<String> = LazyLock::new(crate::openapi::json);
