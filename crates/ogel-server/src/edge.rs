@@ -4,15 +4,22 @@
 //! thread, so that what is hot stays in one core's cache and no queue is shared.
 
 use crate::{router, state::App};
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use ogel_ghost::Ghost;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::task::TaskTracker;
+
+/// The thread's own connections to Ghost, in the extensions of its requests: what is only passed on from Ghost never
+/// leaves the thread.
+#[derive(Clone)]
+pub(crate) struct ThreadGhost(pub(crate) Ghost);
 
 /// The running threads.
 pub struct Edge {
@@ -40,10 +47,11 @@ impl Edge {
             .enumerate()
             .map(|(index, listener)| {
                 let app = app.clone();
+                let ghost = ThreadGhost(app.ghost_of_a_thread().map_err(io::Error::other)?);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 thread::Builder::new()
                     .name(format!("edge-{index}"))
-                    .spawn(move || runtime.block_on(serve(&app, listener)))
+                    .spawn(move || runtime.block_on(serve(&app, listener, ghost)))
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { address, threads })
@@ -69,7 +77,7 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-async fn serve(app: &App, listener: std::net::TcpListener) {
+async fn serve(app: &App, listener: std::net::TcpListener, ghost: ThreadGhost) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -83,7 +91,7 @@ async fn serve(app: &App, listener: std::net::TcpListener) {
     // Without a timer hyper waits for a request head for ever.
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(server.header_timeout_seconds.max(1)));
     http.max_buf_size(64 << 10).max_headers(100);
-    let service = TowerToHyperService::new(router::router(app));
+    let service = TowerToHyperService::new(router::router(app).layer(Extension(ghost)));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

@@ -13,7 +13,11 @@ mod websocket;
 pub(crate) use events::events;
 pub(crate) use websocket::websocket;
 
-use crate::{bridge::STEP, error::Result, state::App};
+use crate::{
+    bridge::{GhostProject, STEP},
+    error::Result,
+    state::App,
+};
 use feed::Feed;
 use ogel_api::{
     builds::{LogLine, LogPage},
@@ -58,19 +62,41 @@ impl Logs {
     }
 }
 
-/// Lines after number `after`, at most `limit`, from Ghost. Empty while Ghost does not know the build yet.
-pub(crate) async fn lines(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Vec<LogLine>> {
-    let Some(build) = row.ogel_build_id.as_deref() else { return Ok(Vec::new()) };
-    let Some(project) = app.bridge.known_project(row.project_id).await? else { return Ok(Vec::new()) };
-    let credential = Credential::ProjectKey(&project.key);
-    let page = app.ghost.build_logs(CallContext::within(STEP), credential, build, after, limit).await?;
-    Ok(page.lines)
+/// Where a build's log is at Ghost, and the key that opens it.
+pub(crate) struct Place {
+    build: String,
+    project: GhostProject,
 }
 
-/// One page of the log.
-pub(crate) async fn page(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<LogPage> {
+impl Place {
+    /// None while Ghost does not know the build yet. Asks the store, so on the control plane only.
+    pub(crate) async fn of(app: &App, row: &Deployment) -> Result<Option<Self>> {
+        let Some(build) = row.ogel_build_id.clone() else { return Ok(None) };
+        Ok(app.bridge.known_project(row.project_id).await?.map(|project| Self { build, project }))
+    }
+
+    /// Lines after number `after`, at most `limit`.
+    async fn lines(&self, ghost: &Ghost, after: u64, limit: u32) -> Result<Vec<LogLine>> {
+        let credential = Credential::ProjectKey(&self.project.key);
+        Ok(ghost.build_logs(CallContext::within(STEP), credential, &self.build, after, limit).await?.lines)
+    }
+}
+
+/// Lines after number `after`, at most `limit`, over the control plane's connections.
+pub(crate) async fn lines(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Vec<LogLine>> {
+    match Place::of(app, row).await? {
+        Some(place) => place.lines(&app.ghost, after, limit).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// One page of the log, over the calling thread's own connections.
+pub(crate) async fn page(ghost: &Ghost, place: Option<&Place>, after: u64, limit: u32) -> Result<LogPage> {
     // One more than asked for tells whether there is another page.
-    let mut lines = lines(app, row, after, limit + 1).await?;
+    let mut lines = match place {
+        Some(place) => place.lines(ghost, after, limit + 1).await?,
+        None => Vec::new(),
+    };
     let has_more = lines.len() > limit as usize;
     lines.truncate(limit as usize);
     let next_cursor = has_more.then(|| lines.last().map(|line| line.n.to_string())).flatten();

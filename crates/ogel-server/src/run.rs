@@ -4,11 +4,11 @@ use crate::{
     config::Config,
     edge::Edge,
     secrets::Sealer,
-    state::{App, AppState, Parts},
+    state::{App, AppState, Parts, Upstream},
     tracker,
     world::World,
 };
-use ogel_ghost::{Ghost, GhostConfig};
+use ogel_ghost::GhostConfig;
 use ogel_proxy::Connector;
 use ogel_store::{Store, StoreConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -63,9 +63,9 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         call_timeout: Duration::from_secs(config.ghost.timeout_seconds.max(1)),
         ..GhostConfig::new(&*config.ghost.url, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
     };
-    let ghost = Ghost::new(ghost, connector, Arc::new(move || entropy.next()))
-        .doing("cannot use `ghost.url` with `ghost.api_key`")?;
-    Ok(AppState::new(Parts { config, world, store, ghost, sealer, control: Handle::current() }))
+    let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
+    AppState::new(Parts { config, world, store, upstream, sealer, control: Handle::current() })
+        .doing("cannot use `ghost.url` with `ghost.api_key`")
 }
 
 /// Starts listening and takes up the work that had not ended.

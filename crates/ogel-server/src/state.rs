@@ -14,7 +14,8 @@ use crate::{
     world::World,
 };
 use ogel_api::error::Error;
-use ogel_ghost::Ghost;
+use ogel_ghost::{Ghost, GhostConfig, SetupError};
+use ogel_proxy::{Connector, Random};
 use ogel_store::Store;
 use std::{future::Future, sync::Arc};
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -27,6 +28,7 @@ pub struct AppState {
     pub config: Config,
     pub world: World,
     pub store: Store,
+    /// The control plane's connections to Ghost.
     pub ghost: Ghost,
     pub sealer: Sealer,
     pub bridge: Bridge,
@@ -44,6 +46,21 @@ pub struct AppState {
     /// Background work that must end before the process does.
     pub background: TaskTracker,
     control: Handle,
+    upstream: Upstream,
+}
+
+/// How Ghost is reached. Every data-plane thread makes connections of its own from it.
+#[derive(Clone)]
+pub struct Upstream {
+    pub config: GhostConfig,
+    pub connector: Connector,
+    pub random: Random,
+}
+
+impl Upstream {
+    fn connect(&self) -> Result<Ghost, SetupError> {
+        Ghost::new(self.config.clone(), self.connector.clone(), self.random.clone())
+    }
 }
 
 /// What [`AppState::new`] is made of.
@@ -51,15 +68,17 @@ pub struct Parts {
     pub config: Config,
     pub world: World,
     pub store: Store,
-    pub ghost: Ghost,
+    pub upstream: Upstream,
     pub sealer: Sealer,
     pub control: Handle,
 }
 
 impl AppState {
-    pub fn new(parts: Parts) -> App {
-        let Parts { config, world, store, ghost, sealer, control } = parts;
-        Arc::new(Self {
+    /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
+    pub fn new(parts: Parts) -> Result<App, SetupError> {
+        let Parts { config, world, store, upstream, sealer, control } = parts;
+        let ghost = upstream.connect()?;
+        Ok(Arc::new(Self {
             bridge: Bridge::new(store.clone(), ghost.clone(), sealer.clone(), world.clone()),
             logs: Logs::new(ghost.clone()),
             tracker: Tracker::default(),
@@ -77,7 +96,13 @@ impl AppState {
             ghost,
             sealer,
             control,
-        })
+            upstream,
+        }))
+    }
+
+    /// A client of Ghost's with connections of its own, for one data-plane thread.
+    pub fn ghost_of_a_thread(&self) -> Result<Ghost, SetupError> {
+        self.upstream.connect()
     }
 
     /// Runs `work` on the control plane and waits for it. If the caller goes away meanwhile the work goes on: what has

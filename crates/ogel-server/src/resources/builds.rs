@@ -2,12 +2,14 @@
 
 use crate::{
     caller::{Allowed, require_role, scope},
+    edge::ThreadGhost,
     error::Result,
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     logs,
     state::App,
 };
 use axum::{
+    Extension,
     extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -108,6 +110,7 @@ async fn get_build_logs(
     caller: Allowed<scope::BuildsRead>,
     Path(id): Path<BuildId>,
     Query(mut query): Query<LogParameters>,
+    Extension(ThreadGhost(ghost)): Extension<ThreadGhost>,
     request: Request,
 ) -> Result<Response> {
     // Before any upgrade: a stranger must not learn from the handshake that the build exists.
@@ -133,6 +136,7 @@ async fn get_build_logs(
         return Ok(logs::events(&app, row, query.after));
     }
     let state = app.clone();
-    let page = app.on_control(async move { logs::page(&state, &row, query.after, query.limit).await }).await??;
+    let place = app.on_control(async move { logs::Place::of(&state, &row).await }).await??;
+    let page = logs::page(&ghost, place.as_ref(), query.after, query.limit).await?;
     Ok((StatusCode::OK, Json(page)).into_response())
 }
