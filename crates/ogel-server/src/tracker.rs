@@ -273,6 +273,10 @@ impl Task {
     }
 
     async fn write(&self, progress: Progress) -> Result<()> {
+        // Most answers bring nothing new, and each write is a commit to disk.
+        if !progress.changes(&self.current()) {
+            return Ok(());
+        }
         match self.app.store.record_progress(self.current().id, &progress, self.app.world.now()).await? {
             Some(row) => {
                 self.row.send_replace(Arc::new(row));

@@ -131,6 +131,20 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Whether writing it to `row` would make a difference.
+    pub fn changes(&self, row: &Deployment) -> bool {
+        let news = |new: &Option<String>, known: &Option<String>| new.is_some() && new != known;
+        self.status != row.status
+            || news(&self.ogel_build_id, &row.ogel_build_id)
+            || self.branch.as_ref().is_some_and(|branch| *branch != row.branch)
+            || news(&self.commit_sha, &row.commit_sha)
+            || news(&self.commit_message, &row.commit_message)
+            || news(&self.framework, &row.framework)
+            || news(&self.preview_url, &row.preview_url)
+            || news(&self.error, &row.error)
+            || (self.completed_at.is_some() && self.completed_at != row.completed_at)
+    }
+
     /// Only the status.
     pub fn to(status: DeploymentStatus) -> Self {
         Self {
@@ -293,5 +307,64 @@ impl Store {
             sees_project!(), "WHERE deployments.id = $4)")), viewer)
             .bind(id.0).execute(db).await?.rows_affected());
         Ok(done > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn only_news_is_worth_a_write() {
+        let at = DateTime::UNIX_EPOCH;
+        let row = Deployment {
+            id: DeploymentId(Uuid::nil()),
+            project_id: ProjectId(Uuid::nil()),
+            ogel_deployment_id: String::new(),
+            build_id: BuildId(Uuid::nil()),
+            ogel_build_id: Some("b".to_owned()),
+            repo_url: String::new(),
+            branch: "main".to_owned(),
+            commit_sha: None,
+            commit_message: None,
+            framework: None,
+            root_directory: None,
+            install_command: None,
+            build_command: None,
+            output_directory: None,
+            env: None,
+            tags: Vec::new(),
+            status: DeploymentStatus::Building,
+            error: None,
+            preview_url: None,
+            created_by: None,
+            created_at: at,
+            updated_at: at,
+            submitted_at: None,
+            cancel_requested_at: None,
+            completed_at: None,
+        };
+        let same = Progress {
+            ogel_build_id: Some("b".to_owned()),
+            branch: Some("main".to_owned()),
+            ..Progress::to(DeploymentStatus::Building)
+        };
+        assert!(!same.changes(&row));
+        assert!(!Progress::to(DeploymentStatus::Building).changes(&row));
+        let text = || Some("new".to_owned());
+        for news in [
+            Progress::to(DeploymentStatus::Success),
+            Progress { ogel_build_id: text(), ..same.clone() },
+            Progress { branch: text(), ..same.clone() },
+            Progress { commit_sha: text(), ..same.clone() },
+            Progress { commit_message: text(), ..same.clone() },
+            Progress { framework: text(), ..same.clone() },
+            Progress { preview_url: text(), ..same.clone() },
+            Progress { error: text(), ..same.clone() },
+            Progress { completed_at: Some(at), ..same.clone() },
+        ] {
+            assert!(news.changes(&row), "{news:?}");
+        }
     }
 }
