@@ -75,6 +75,7 @@ pub struct Dev {
     pub app: App,
     edge: Edge,
     ghost: LocalGhost,
+    data_dir: PathBuf,
 }
 
 /// Runs until it is asked to stop.
@@ -88,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     } else {
         welcome::person(&base_url, &account, started.elapsed());
     }
-    let (app, project, user, data_dir) = (dev.app.clone(), account.project_id, account.user_id, dev.data_dir());
+    let (app, project, user, data_dir) = (dev.app.clone(), account.project_id, account.user_id, dev.data_dir.clone());
     let (state, shutdown) = (app.clone(), app.shutdown.clone());
     app.in_background(async move {
         tokio::select! {
@@ -159,15 +160,10 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
         write(&file, &remembered)?;
     }
     let edge = run::start(&app).await?;
-    Ok((Dev { app, edge, ghost }, account))
+    Ok((Dev { app, edge, ghost, data_dir }, account))
 }
 
 impl Dev {
-    fn data_dir(&self) -> PathBuf {
-        let url = self.app.config.database.url.expose();
-        Path::new(url.strip_prefix("sqlite:").unwrap_or(url)).parent().map(Path::to_owned).unwrap_or_default()
-    }
-
     /// Builds are killed, requests finished, files closed.
     async fn stop(self) {
         run::stop(&self.app, self.edge).await;

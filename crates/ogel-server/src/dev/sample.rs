@@ -20,31 +20,30 @@ const FILES: &[(&str, &str)] = &[
 
 /// Deploys the example unless the project has a deployment already, and tells people where to look.
 pub(super) async fn deploy_once(app: &App, data_dir: &Path, user: UserId, project: ProjectId, json: bool) {
-    match try_deploy(app, data_dir, user, project).await {
-        Ok(Some(row)) if !json => welcome::sample(&row),
-        Ok(_) => {}
-        Err(reason) => tracing::warn!(reason, "the example could not be deployed"),
+    if let Err(reason) = try_deploy(app, data_dir, user, project, json).await {
+        tracing::warn!(reason, "the example could not be deployed");
     }
 }
 
-async fn try_deploy(
-    app: &App,
-    data_dir: &Path,
-    user: UserId,
-    project: ProjectId,
-) -> Result<Option<std::sync::Arc<ogel_store::Deployment>>, String> {
+async fn try_deploy(app: &App, data_dir: &Path, user: UserId, project: ProjectId, json: bool) -> Result<(), String> {
     let describe = |failure: crate::error::Failure| failure.0.message.to_string();
     let viewer = Viewer { user, organization: None, project: None };
     let filter = DeploymentFilter { project: Some(project), ..DeploymentFilter::default() };
     let request = PageRequest { limit: 20, after: None };
     let page = app.store.deployments(&viewer, &filter, &request).await.map_err(|error| error.to_string())?;
     if !page.rows.is_empty() {
-        let latest = page.rows.into_iter().find(|row| row.status == DeploymentStatus::Success);
-        return Ok(latest.map(std::sync::Arc::new));
+        let latest = page.rows.iter().find(|row| row.status == DeploymentStatus::Success);
+        if let Some(row) = latest.filter(|_| !json) {
+            welcome::site("Your newest site", row);
+        }
+        return Ok(());
+    }
+    if !json {
+        welcome::deploying();
     }
     let repository = data_dir.join("hello-site");
     make_repository(&repository).await?;
-    let Some(user) = app.store.user(user).await.map_err(|error| error.to_string())? else { return Ok(None) };
+    let Some(user) = app.store.user(user).await.map_err(|error| error.to_string())? else { return Ok(()) };
     let url = url::Url::from_directory_path(&repository).map_err(|()| "the data directory has no URL".to_owned())?;
     let new = NewDeployment {
         project_id: project,
@@ -60,7 +59,11 @@ async fn try_deploy(
         tags: Some(vec!["example".to_owned()]),
     };
     let row = deployments::deploy(app, &caller(user), &new).await.map_err(describe)?;
-    Ok(Some(tracker::wait_until(app, row, SAMPLE_PATIENCE, |row| row.status.is_terminal()).await))
+    let row = tracker::wait_until(app, row, SAMPLE_PATIENCE, |row| row.status.is_terminal()).await;
+    if !json {
+        welcome::site("The example site", &row);
+    }
+    Ok(())
 }
 
 /// A repository with one commit. What the person's own git is configured to do (sign, run hooks) must not matter.

@@ -32,20 +32,23 @@ pub(super) fn person(base_url: &str, account: &Account, took: Duration) {
          \x20   export OGEL_API_URL={base_url} OGEL_TOKEN={api_key}\n\
          \x20   curl -H \"Authorization: Bearer $OGEL_TOKEN\" {api}/deployments\n\
          \x20   cargo ogel deploy PATH-OF-A-GIT-REPOSITORY\n\n\
-         \x20 Deploying the example site ...\n",
+         \x20 Ctrl-C stops everything.\n",
         version = env!("CARGO_PKG_VERSION"),
     ));
 }
 
-/// How the example did.
-pub(super) fn sample(row: &Deployment) {
+/// Before the example's first deployment.
+pub(super) fn deploying() {
+    print("\n  Deploying the example site ...\n");
+}
+
+/// How the example did, or, in later runs, the newest site there is.
+pub(super) fn site(what: &str, row: &Deployment) {
     match (row.status, &row.preview_url) {
-        (DeploymentStatus::Success, Some(url)) => {
-            print(&format!("  The example site is live:  \x1b[1m{url}\x1b[0m\n\n  Ctrl-C stops everything.\n"));
-        }
+        (DeploymentStatus::Success, Some(url)) => print(&format!("  {what} is live:  \x1b[1m{url}\x1b[0m\n")),
         (status, _) => {
             let reason = row.error.as_deref().unwrap_or("no reason was given");
-            print(&format!("  The example site is not live ({status}): {reason}\n\n  Ctrl-C stops everything.\n"));
+            print(&format!("  {what} is not live ({status}): {reason}\n"));
         }
     }
 }
