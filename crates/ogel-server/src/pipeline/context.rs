@@ -4,7 +4,7 @@ use crate::{error, extract::BodyLimit, state::App};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Response, StatusCode},
+    http::{HeaderName, HeaderValue, Response},
     middleware::Next,
     response::IntoResponse as _,
 };
@@ -140,10 +140,7 @@ pub(crate) async fn route_not_found(request: Request) -> Response<Body> {
 /// The answer for a path that exists with other methods; the router adds `Allow`.
 pub(crate) async fn method_not_allowed(request: Request) -> Response<Body> {
     let message = format!("this path has no `{}`; the `Allow` header lists what it has", request.method());
-    let mut response = crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response();
-    debug_assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+    crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response()
 }
 
 #[cfg(test)]

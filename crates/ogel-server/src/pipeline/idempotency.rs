@@ -107,13 +107,8 @@ async fn run(
         Begin::Done { status, body, content_type, .. } => return replay(app, &context, status, &body, &content_type),
     }
     let response = next.run(request).await;
-    // Nothing was done that a retry could double: let the retry try again.
-    if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
-        app.store.forget_idempotent(&scope).await?;
-        return Ok(response);
-    }
-    // A refusal is decided by the request alone, so the retry would get the same; it need not be kept.
-    if response.extensions().get::<Arc<Error>>().is_some() {
+    // Nothing was done that a retry could double: a refusal would be the same again, and what broke may work next time.
+    if response.extensions().get::<Arc<Error>>().is_some() || response.status().is_server_error() {
         app.store.forget_idempotent(&scope).await?;
         return Ok(response);
     }

@@ -1,9 +1,9 @@
 //! Builds, and their logs as a page, as server-sent events or over a WebSocket: one path, by what the client asks for.
 
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     edge::ThreadGhost,
-    error::Result,
+    error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     logs,
     state::App,
@@ -18,7 +18,6 @@ use ogel_api::{
     builds::{Build, LogPage},
     error::Error,
     id::BuildId,
-    organizations::Role,
     page::{DEFAULT_LOG_LIMIT, MAX_LOG_LIMIT},
 };
 use ogel_store::Viewer;
@@ -47,12 +46,9 @@ fn wire(row: &ogel_store::Deployment) -> Build {
 }
 
 /// The deployment behind the build, if the caller may know of it.
-async fn visible(app: &App, viewer: Viewer, id: BuildId) -> Result<ogel_store::Deployment> {
-    let state = app.clone();
-    let found = app.on_control(async move { state.store.deployment_by_build(&viewer, id).await }).await??;
-    let (row, role) = found.ok_or_else(|| Error::not_found("build", id))?;
-    require_role(role, Role::Viewer)?;
-    Ok(row)
+async fn visible(app: &App, viewer: &Viewer, id: BuildId) -> Result<ogel_store::Deployment> {
+    let found = app.store.deployment_by_build(viewer, id).await?;
+    Ok(found.ok_or_else(|| Error::not_found("build", id))?.0)
 }
 
 /// One build.
@@ -64,7 +60,7 @@ async fn get_build(
     Path(id): Path<BuildId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Build>> {
-    Ok(Json(wire(&visible(&app, caller.caller.viewer.clone(), id).await?)))
+    Ok(Json(wire(&visible(&app, &caller.caller.viewer, id).await?)))
 }
 
 struct LogParameters {
@@ -113,8 +109,6 @@ async fn get_build_logs(
     Extension(ThreadGhost(ghost)): Extension<ThreadGhost>,
     request: Request,
 ) -> Result<Response> {
-    // Before any upgrade: a stranger must not learn from the handshake that the build exists.
-    let row = visible(&app, caller.caller.viewer.clone(), id).await?;
     let (mut parts, _) = request.into_parts();
     let text =
         |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -122,7 +116,18 @@ async fn get_build_logs(
         query.after = query.after.max(last);
     }
     let wants_events = text(header::ACCEPT).split(',').any(|one| one.trim().starts_with("text/event-stream"));
-    if text(header::UPGRADE).eq_ignore_ascii_case("websocket") {
+    let wants_websocket = text(header::UPGRADE).eq_ignore_ascii_case("websocket");
+    // Before any upgrade: a stranger must not learn from the handshake that the build exists. One trip to the control
+    // plane for all that this needs of the store.
+    let (state, viewer) = (app.clone(), caller.caller.viewer.clone());
+    let look_up = async move {
+        let row = visible(&state, &viewer, id).await?;
+        let is_page = !wants_websocket && !wants_events;
+        let place = if is_page { logs::Place::of(&state, &row).await? } else { None };
+        Ok::<_, Failure>((row, place))
+    };
+    let (row, place) = app.on_control(look_up).await??;
+    if wants_websocket {
         let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
             Ok(upgrade) => upgrade,
             Err(rejection) => {
@@ -135,8 +140,6 @@ async fn get_build_logs(
     if wants_events {
         return Ok(logs::events(&app, row, query.after));
     }
-    let state = app.clone();
-    let place = app.on_control(async move { logs::Place::of(&state, &row).await }).await??;
     let page = logs::page(&ghost, place.as_ref(), query.after, query.limit).await?;
     Ok((StatusCode::OK, Json(page)).into_response())
 }
