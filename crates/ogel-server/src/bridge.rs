@@ -195,7 +195,7 @@ fn gone_is_fine<T>(result: Result<T, ogel_ghost::GhostError>) -> Result<()> {
 
 /// Everybody who waited for the same work gets the same failure.
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` hands it over in")]
-fn shared(failure: Arc<Failure>) -> Failure {
+pub(crate) fn shared(failure: Arc<Failure>) -> Failure {
     let Failure(error) = &*failure;
     let cause = error.cause.as_ref().map_or_else(String::new, ToString::to_string);
     let mut copy = Error::new(error.code, error.message.clone()).from_source(error.source).caused_by(cause);

@@ -3,14 +3,18 @@
 //! `Allowed<scope::DeploymentsWrite>` in a handler's arguments *is* its authorization: without a caller it answers 401,
 //! without the scope 403. What the caller may see is decided by the [`Viewer`] every query takes.
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    limits::{Allowance, Limits},
+    pipeline::RequestContext,
+};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
 use ogel_api::{
     auth::{AuthMethod, Scope},
     error::{Error, ErrorCode},
     id::{ApiKeyId, SessionId},
-    organizations::Role,
+    organizations::{Plan, Role},
 };
 use ogel_store::{User, Viewer};
 use std::{marker::PhantomData, sync::Arc};
@@ -26,6 +30,12 @@ pub struct Caller {
     pub session_id: Option<SessionId>,
     pub api_key_id: Option<ApiKeyId>,
     pub expires_at: Option<DateTime<Utc>>,
+    /// The best plan of the organizations the credential reaches.
+    pub plan: Plan,
+    /// How often they called of late.
+    pub allowance: Arc<Allowance>,
+    /// The key's id, or the user's: what the access log names.
+    pub log_id: String,
 }
 
 /// What the pipeline found: a caller, nobody, or a credential that does not hold.
@@ -35,6 +45,20 @@ pub(crate) enum Identity {
     Known(Arc<Caller>),
     /// Kept until a handler asks, so that public operations work with a stale cookie.
     Refused(ErrorCode, &'static str),
+}
+
+impl Identity {
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
+        match self {
+            Self::Known(caller) => Some(caller),
+            Self::Anonymous | Self::Refused(..) => None,
+        }
+    }
+
+    /// The windows requests count in, and how many of them a window takes. None: those of the address.
+    pub(crate) fn allowance(&self, limits: &Limits) -> Option<(&Allowance, Option<u64>)> {
+        self.caller().map(|caller| (&*caller.allowance, Some(limits.of_caller(caller.method, caller.plan))))
+    }
 }
 
 /// The caller of an operation that needs `S`.
@@ -83,7 +107,7 @@ impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Failure> {
-        let caller = match parts.extensions.get::<Identity>() {
+        let caller = match parts.extensions.get::<RequestContext>().map(|context| &context.identity) {
             Some(Identity::Known(caller)) => caller.clone(),
             Some(Identity::Refused(code, message)) => return Err(Failure::new(*code, *message)),
             Some(Identity::Anonymous) | None => {

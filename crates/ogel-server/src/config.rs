@@ -176,16 +176,39 @@ settings! {
         threads: u64 = 0, env "OGEL_THREADS";
         /// How people reach this server, without a path; used in cookies' decisions and links. Empty: from `listen`.
         public_url: String = String::new(), env "OGEL_PUBLIC_URL";
-        /// Origins besides our own whose pages may send requests with a cookie, such as `https://studio.ogel.com`.
+        /// Origins besides our own whose pages may use the API (CORS), with a cookie too; `https://studio.ogel.com`.
         allowed_origins: Vec<String> = Vec::new(), env "OGEL_ALLOWED_ORIGINS";
-        /// Seconds until a request that has not begun to answer gets 504. Log streams have no end.
+        /// Addresses or networks of proxies in front, such as `10.0.0.0/8`: what they say of the client is believed.
+        trusted_proxies: Vec<String> = Vec::new(), env "OGEL_TRUSTED_PROXIES";
+        /// PEM file with the certificate chain; with `tls_key` it makes the listener speak TLS. Read again on change.
+        tls_certificate: String = String::new(), env "OGEL_TLS_CERTIFICATE";
+        /// PEM file with the certificate's private key.
+        tls_key: String = String::new(), env "OGEL_TLS_KEY";
+        /// Address and port for operators: `/metrics`, `/health`, `/ready`. Empty: not served.
+        operations_listen: String = "127.0.0.1:9464".to_owned(), env "OGEL_OPERATIONS_LISTEN";
+        /// Unix socket over which a newly started `ogeld` takes the listening sockets from the running one, which then
+        /// drains. Empty: no takeover.
+        takeover_socket: String = String::new(), env "OGEL_TAKEOVER_SOCKET";
+        /// Seconds until a request that has not begun to answer gets 504, unless it sends `X-Request-Timeout`. Log
+        /// streams have no end.
         request_timeout_seconds: u64 = 30, env "OGEL_REQUEST_TIMEOUT_SECONDS";
-        /// Seconds a client may take to send its request head.
-        header_timeout_seconds: u64 = 10, env "OGEL_HEADER_TIMEOUT_SECONDS";
-        /// Largest request body in bytes.
+        /// The longest time `X-Request-Timeout` may ask for.
+        max_request_timeout_seconds: u64 = 120, env "OGEL_MAX_REQUEST_TIMEOUT_SECONDS";
+        /// Seconds a client may take to send its request head, or leave a connection unused.
+        header_timeout_seconds: u64 = 60, env "OGEL_HEADER_TIMEOUT_SECONDS";
+        /// Seconds without a byte of the request's body arriving, or of the answer leaving, after which the
+        /// connection is closed.
+        stall_timeout_seconds: u64 = 30, env "OGEL_STALL_TIMEOUT_SECONDS";
+        /// Largest request body in bytes; streamed namespaces have `studio.max_body_bytes`.
         max_body_bytes: u64 = 1_048_576, env "OGEL_MAX_BODY_BYTES";
         /// Connections one data-plane thread holds at most; more wait in the kernel's queue.
         max_connections_per_thread: u64 = 16_384, env "OGEL_MAX_CONNECTIONS_PER_THREAD";
+        /// Requests one data-plane thread works on at most; more get 503 with `Retry-After` at once.
+        max_in_flight_per_thread: u64 = 2048, env "OGEL_MAX_IN_FLIGHT_PER_THREAD";
+        /// Whether answers carry `Server-Timing` with what each part of the work took.
+        server_timing: bool = true, env "OGEL_SERVER_TIMING";
+        /// Seconds between `/ready` saying no and the listeners closing, for load balancers to look elsewhere.
+        unready_seconds: u64 = 0, env "OGEL_UNREADY_SECONDS";
         /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C.
         drain_seconds: u64 = 10, env "OGEL_DRAIN_SECONDS";
     }
@@ -208,6 +231,39 @@ settings! {
         response_format: String = "1.8.0".to_owned(), env "OGEL_GHOST_RESPONSE_FORMAT";
         /// Seconds one call may take, retries included.
         timeout_seconds: u64 = 10, env "OGEL_GHOST_TIMEOUT_SECONDS";
+    }
+    /// An existing Studio backend, for namespaces that are still answered there.
+    studio: Studio {
+        /// Where it is, such as `https://studio.internal`; requests go to `/api/v2/…` below it. Empty: nothing is
+        /// forwarded.
+        url: String = String::new(), env "OGEL_STUDIO_URL";
+        /// Namespaces answered there instead of here, from `auth`, `users`, `organizations`, `projects`, `billing`.
+        forward: Vec<String> = Vec::new(), env "OGEL_STUDIO_FORWARD";
+        /// Largest body of a forwarded request in bytes; it is streamed, never held.
+        max_body_bytes: u64 = 4_294_967_296, env "OGEL_STUDIO_MAX_BODY_BYTES";
+        /// Seconds Studio may take to begin an answer.
+        timeout_seconds: u64 = 30, env "OGEL_STUDIO_TIMEOUT_SECONDS";
+    }
+    /// How often anybody may call: sliding windows, counted in memory. 0 is no limit.
+    limits: Limits {
+        /// Seconds a window is long.
+        window_seconds: u64 = 10, env "OGEL_LIMIT_WINDOW_SECONDS";
+        /// Requests in a window with an API key on the plan `free`.
+        api_key_free: u64 = 10, env "OGEL_LIMIT_API_KEY_FREE";
+        /// With an API key on the plan `pro`.
+        api_key_pro: u64 = 100, env "OGEL_LIMIT_API_KEY_PRO";
+        /// With an API key on the plan `team`.
+        api_key_team: u64 = 1000, env "OGEL_LIMIT_API_KEY_TEAM";
+        /// With a login: a page of Studio makes many requests at once.
+        session: u64 = 200, env "OGEL_LIMIT_SESSION";
+        /// Without a credential, from one address.
+        anonymous: u64 = 60, env "OGEL_LIMIT_ANONYMOUS";
+        /// Sign-ups and logins from one address.
+        login: u64 = 10, env "OGEL_LIMIT_LOGIN";
+        /// New deployments by one caller.
+        deploy: u64 = 20, env "OGEL_LIMIT_DEPLOY";
+        /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
+        address: u64 = 5000, env "OGEL_LIMIT_ADDRESS";
     }
     /// Accounts and logins.
     auth: Auth {
@@ -240,6 +296,8 @@ settings! {
         filter: String = "info".to_owned(), env "OGEL_LOG";
         /// `json` for machines, `text` for people.
         format: String = "json".to_owned(), env "OGEL_LOG_FORMAT";
+        /// One line of JSON per request: `stderr`, `off`, or a file, which is opened again on SIGHUP.
+        access: String = "stderr".to_owned(), env "OGEL_LOG_ACCESS";
     }
 }
 
@@ -276,6 +334,10 @@ impl Config {
 
     /// What only production needs to be told, checked before anything is opened.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.server.tls_certificate.is_empty() != self.server.tls_key.is_empty() {
+            let problem = "and `server.tls_key` are set together or not at all".to_owned();
+            return Err(ConfigError::Invalid { key: "server.tls_certificate", problem });
+        }
         if self.ghost.api_key.is_empty() {
             let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
             return Err(ConfigError::Invalid { key: "ghost.api_key", problem });

@@ -10,9 +10,8 @@ mod welcome;
 use crate::{
     caller::Caller,
     config::{Config, Secret},
-    edge::Edge,
     resources::{auth, projects},
-    run::{self, Doing as _, StartError},
+    run::{self, Doing as _, Running, StartError},
     secrets::Sealer,
     state::App,
     world::World,
@@ -73,7 +72,7 @@ struct Account {
 /// A running development platform.
 pub struct Dev {
     pub app: App,
-    edge: Edge,
+    running: Running,
     ghost: LocalGhost,
     data_dir: PathBuf,
 }
@@ -83,7 +82,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let started = Instant::now();
     let json = options.json;
     let (dev, account) = start(options).await?;
-    let base_url = format!("http://{}", dev.edge.address);
+    let base_url = format!("http://{}", dev.running.edge.address);
     if json {
         welcome::machine(&base_url, &account, &dev.ghost.api_url());
     } else {
@@ -159,14 +158,14 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
         remembered.account = Some(account.clone());
         write(&file, &remembered)?;
     }
-    let edge = run::start(&app).await?;
-    Ok((Dev { app, edge, ghost, data_dir }, account))
+    let running = run::start(&app, Vec::new()).await?;
+    Ok((Dev { app, running, ghost, data_dir }, account))
 }
 
 impl Dev {
     /// Builds are killed, requests finished, files closed.
     async fn stop(self) {
-        run::stop(&self.app, self.edge).await;
+        run::stop(&self.app, self.running).await;
         self.ghost.shutdown().await;
     }
 }
@@ -225,7 +224,7 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
     }
     // The plan with the highest limits: trying things out must not meet a 429.
     let (user, organization) = auth::create_account(app, &signup, Plan::Team).await?;
-    let caller = caller(user);
+    let caller = caller(app, user);
     let project = NewProject { name: "hello".to_owned(), organization_id: Some(organization.id), slug: None };
     let project = projects::new_project(app, &caller.viewer, &project).await?;
     let key = NewApiKey {
@@ -247,9 +246,12 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
 }
 
 /// The developer, as if they had logged in.
-fn caller(user: User) -> Arc<Caller> {
+fn caller(app: &App, user: User) -> Arc<Caller> {
     Arc::new(Caller {
         viewer: Viewer { user: user.id, organization: None, project: None },
+        plan: Plan::Team,
+        allowance: app.limiter.of_user(user.id.0),
+        log_id: user.id.to_string(),
         user,
         method: AuthMethod::Session,
         scopes: Scope::ALL.to_vec(),

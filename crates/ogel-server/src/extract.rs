@@ -3,7 +3,11 @@
 //! Parsing is tried directly first. Only when it fails is the body read again against the type's OpenAPI schema, to
 //! name every missing, unknown and mistyped field at once instead of the first one serde meets.
 
-use crate::{config::nearest, error::Failure};
+use crate::{
+    config::nearest,
+    error::Failure,
+    pipeline::{RequestContext, Stalled},
+};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams},
@@ -14,7 +18,7 @@ use http_body_util::BodyExt as _;
 use ogel_api::error::{Detail, Error, ErrorCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::str::FromStr;
+use std::{error::Error as _, str::FromStr};
 use utoipa::{
     PartialSchema,
     openapi::{
@@ -22,10 +26,6 @@ use utoipa::{
         schema::{Schema, SchemaType, Type},
     },
 };
-
-/// The largest body this request may have, put into its extensions by the pipeline.
-#[derive(Clone, Copy)]
-pub(crate) struct BodyLimit(pub usize);
 
 /// A JSON body on the way in; a JSON answer on the way out.
 pub(crate) struct Json<T>(pub T);
@@ -46,7 +46,7 @@ impl<T: DeserializeOwned + PartialSchema, S: Sync> FromRequest<S> for Json<T> {
             let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             essence == "application/json" || essence.ends_with("+json")
         });
-        let limit = parts.extensions.get::<BodyLimit>().map_or(1 << 20, |limit| limit.0);
+        let limit = parts.extensions.get::<RequestContext>().map_or(1 << 20, |context| context.body_limit);
         let bytes = read_body(body, limit).await?;
         if !is_json {
             return Err(Failure::new(
@@ -64,8 +64,13 @@ pub(crate) async fn read_body(mut body: Body, limit: usize) -> Result<bytes::Byt
     let mut read = bytes::BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            Error::new(ErrorCode::MalformedJson, "the body ended before it was complete; send it again")
-                .caused_by(error)
+            let (code, message) = match error.source() {
+                Some(cause) if cause.is::<Stalled>() => {
+                    (ErrorCode::RequestTimeout, "the rest of the body did not come; send it again")
+                }
+                _ => (ErrorCode::MalformedJson, "the body ended before it was complete; send it again"),
+            };
+            Error::new(code, message).caused_by(error)
         })?;
         if let Ok(data) = frame.into_data() {
             if read.len() + data.len() > limit {

@@ -10,22 +10,30 @@
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
 //! - [`dev`]: everything on one machine with nothing installed
 
+pub mod access_log;
 pub mod bridge;
 pub mod caller;
+pub mod callers;
 pub mod config;
 pub mod dev;
 pub mod edge;
 mod error;
 mod extract;
+pub mod limits;
 pub mod logs;
+pub mod metrics;
 pub mod openapi;
+mod operations;
 pub mod pipeline;
+mod reload;
 mod repository;
 pub mod resources;
 pub mod router;
 pub mod run;
 pub mod secrets;
+pub mod settings;
 pub mod state;
 mod submission;
+pub mod takeover;
 pub mod tracker;
 pub mod world;

@@ -16,6 +16,7 @@ pub(crate) use websocket::websocket;
 use crate::{
     bridge::{GhostProject, STEP},
     error::Result,
+    pipeline::RequestContext,
     state::App,
 };
 use feed::Feed;
@@ -76,25 +77,25 @@ impl Place {
     }
 
     /// Lines after number `after`, at most `limit`.
-    async fn lines(&self, ghost: &Ghost, after: u64, limit: u32) -> Result<Vec<LogLine>> {
+    async fn lines(&self, ghost: &Ghost, call: CallContext<'_>, after: u64, limit: u32) -> Result<Vec<LogLine>> {
         let credential = Credential::ProjectKey(&self.project.key);
-        Ok(ghost.build_logs(CallContext::within(STEP), credential, &self.build, after, limit).await?.lines)
+        Ok(ghost.build_logs(call, credential, &self.build, after, limit).await?.lines)
     }
 }
 
 /// Lines after number `after`, at most `limit`, over the control plane's connections.
 pub(crate) async fn lines(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Vec<LogLine>> {
     match Place::of(app, row).await? {
-        Some(place) => place.lines(&app.ghost, after, limit).await,
+        Some(place) => place.lines(&app.ghost, CallContext::within(STEP), after, limit).await,
         None => Ok(Vec::new()),
     }
 }
 
 /// One page of the log, over the calling thread's own connections.
-pub(crate) async fn page(ghost: &Ghost, place: Option<&Place>, after: u64, limit: u32) -> Result<LogPage> {
+pub(crate) async fn page(context: &RequestContext, place: Option<&Place>, after: u64, limit: u32) -> Result<LogPage> {
     // One more than asked for tells whether there is another page.
     let mut lines = match place {
-        Some(place) => place.lines(ghost, after, limit + 1).await?,
+        Some(place) => place.lines(&context.core.ghost, context.call(), after, limit + 1).await?,
         None => Vec::new(),
     };
     let has_more = lines.len() > limit as usize;

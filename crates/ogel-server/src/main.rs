@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use ogel_server::{config::Config, dev, openapi, run};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -75,14 +75,14 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Config { markdown: true } => print(&Config::reference_page()),
         Command::Openapi => print(&openapi::json()),
         Command::Errors => print(&openapi::errors_page()),
-        Command::Serve { config } => {
-            let config = Config::load(config.as_deref(), &variable)?;
-            start_log(&config)?;
-            control_plane()?.block_on(run::serve(config))?;
+        Command::Serve { config: file } => {
+            let config = Config::load(file.as_deref(), &variable)?;
+            let set_filter = start_log(&config)?;
+            control_plane()?.block_on(run::serve(config, run::Origin { file, variable, set_filter }))?;
         }
         Command::Migrate { config } => {
             let config = Config::load(config.as_deref(), &variable)?;
-            start_log(&config)?;
+            drop(start_log(&config)?);
             control_plane()?.block_on(async {
                 let store = run::open_store(&config).await?;
                 store.migrate().await?;
@@ -94,8 +94,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let mut config = Config::default();
             config.log.filter = variable("OGEL_LOG").unwrap_or_else(|| "warn".to_owned());
             config.log.format = variable("OGEL_LOG_FORMAT").unwrap_or_else(|| "text".to_owned());
+            config.log.access = variable("OGEL_LOG_ACCESS").unwrap_or_else(|| "off".to_owned());
+            // Two platforms on one machine must not fight over a port nobody asked for.
+            config.server.operations_listen = variable("OGEL_OPERATIONS_LISTEN").unwrap_or_default();
             config.server.drain_seconds = 5;
-            start_log(&config)?;
+            drop(start_log(&config)?);
             let environment = std::env::vars_os().collect();
             control_plane()?.block_on(dev::run(dev::Options { data_dir, listen, json, environment, config }))?;
         }
@@ -114,15 +117,22 @@ fn control_plane() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build()
 }
 
-fn start_log(config: &Config) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_new(&config.log.filter)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Changes the filter of a log that is running.
+type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+fn start_log(config: &Config) -> Result<SetFilter, Box<dyn Error>> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.log.filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     match config.log.format.as_str() {
-        "json" => log.json().flatten_event(true).init(),
-        "text" => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        "json" => log.with(lines.json().flatten_event(true)).init(),
+        "text" => log.with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init(),
         other => return Err(format!("`log.format` is `{other}`, but takes `json` or `text`").into()),
     }
-    Ok(())
+    Ok(Box::new(move |text| {
+        let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    }))
 }
 
 fn print(text: &str) {

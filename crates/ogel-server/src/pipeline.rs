@@ -1,51 +1,157 @@
 //! The life of a request, as a list: read it from top to bottom.
 //!
-//! Each step is a function in `pipeline/`. Order matters and is explained where it does.
+//! [`live`] is what every request passes on the thread that accepted it; [`around_control`] and [`around_streams`] are
+//! what is passed besides by routes of one plane. Each step is a function in `pipeline/`; order matters and is
+//! explained where it does.
 
+mod body;
 mod conditional;
 mod context;
 mod control;
+mod cors;
 mod cross_site;
 mod deadline;
+mod finish;
 mod idempotency;
 mod identify;
-mod path;
+mod target;
+mod trace;
 
-pub(crate) use context::{method_not_allowed, route_not_found};
+pub(crate) use body::Stalled;
+pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
 
-use crate::state::App;
-use axum::{Router, middleware};
+use crate::{
+    edge::{Core, Counted, Peer},
+    error::{Failure, Result},
+    resources,
+    settings::Settings,
+    state::App,
+};
+use axum::{Router, body::Body, middleware, response::IntoResponse as _};
+use context::Known;
+use finish::{Record, Timing};
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ogel_api::error::{Error, ErrorCode};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tower::Service as _;
 
-/// Wraps what every request passes, whatever its route.
-pub(crate) fn around_all(routes: Router<App>, app: &App) -> Router<App> {
-    // axum runs the layer added last first, so the list is read here from the inside out.
-    routes
-        // 6. Who is calling; a credential that does not hold is kept for the handler to refuse.
-        .layer(middleware::from_fn_with_state(app.clone(), identify::identify))
-        // 5. Nothing takes longer than its deadline to begin an answer.
-        .layer(middleware::from_fn_with_state(app.clone(), deadline::deadline))
-        // 4. Paths that could mean two things are refused before anything is routed by them.
-        .layer(middleware::from_fn(path::refuse_ambiguous))
+/// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
+pub(crate) async fn live(core: &Arc<Core>, peer: &Peer, routes: &Router, request: Request<Incoming>) -> Response<Body> {
+    let _in_flight = Counted::new(&core.counters.in_flight);
+    let settings = core.app.config();
+    // 1. Ids for the request and its trace.
+    let mut record = Record::begin(core, peer, &request);
+    // 2. Which page may read the answer. Outside everything that can refuse, so that it can read refusals too.
+    let origin = cors::allowed_origin(request.headers(), &settings);
+    let answer = match cors::preflight(&request, origin.as_ref()) {
+        Some(answer) => answer,
         // 3. A panic is a 500 in our envelope and costs other requests nothing.
-        .layer(middleware::from_fn(context::recover_panics))
-        // 1 and 2. Ids for the request, one line in the log, the envelope around failures.
-        .layer(middleware::from_fn_with_state(app.clone(), context::request_context))
+        None => match AssertUnwindSafe(steps(core, peer, routes, request, &settings, &mut record)).catch_unwind().await
+        {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failure)) => failure.into_response(),
+            Err(panic) => Failure::from(Error::internal(words_of(&*panic))).into_response(),
+        },
+    };
+    // Last: the envelope around failures, the headers every answer has, one log line, the counters.
+    finish::finish(core, &settings, record, answer, origin)
+}
+
+async fn steps(
+    core: &Arc<Core>,
+    peer: &Peer,
+    routes: &Router,
+    mut request: Request<Incoming>,
+    settings: &Settings,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    // 4. A host or path that could mean two things is refused before anything is decided by it.
+    target::refuse_ambiguous(&request)?;
+    // 5. Shed what is too much while refusing is still cheap.
+    refuse_overload(core, settings)?;
+    // 6. Floods from one address, before its credential costs us anything.
+    let address = peer.address_of(request.headers(), settings, &core.app);
+    record.client = address.client;
+    if let Some(verdict) = settings.limits.address(&address.allowance, record.now_ms())
+        && !verdict.decision.allowed
+    {
+        return Err(record.refuse(core, verdict));
+    }
+    // 7. The time allowed, for this thread, the database and every attempt at Ghost alike.
+    let allowed = deadline::time_allowed(request.headers(), settings)?;
+    let deadline = record.started_at(allowed);
+    let work = async {
+        // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
+        let (identity, by_cookie) = identify::identify(core, request.headers()).await?;
+        record.timing.mark(Timing::Auth);
+        // 9. How often they may call, by the class the resource table gives the request.
+        let class = resources::class_of(record.noun, request.method(), request.uri().path());
+        let (allowance, calls) = identity.allowance(&settings.limits).unwrap_or((&address.allowance, None));
+        if let Some(verdict) = settings.limits.request(class, allowance, calls, record.now_ms()) {
+            if !verdict.decision.allowed {
+                return Err(record.refuse(core, verdict));
+            }
+            record.limit = Some(verdict);
+        }
+        record.caller = identity.caller().cloned();
+        // 10. The resource table: the router knows it as routes.
+        let known = Known {
+            ids: record.ids.clone(),
+            deadline,
+            body_limit: usize::try_from(settings.server.max_body_bytes).unwrap_or(usize::MAX),
+            identity,
+            by_cookie,
+            client: record.client,
+            core: core.clone(),
+        };
+        request.extensions_mut().insert(RequestContext::new(known));
+        let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
+        let request = request.map(|body| body::watched(body, stall));
+        let Ok(answer) = routes.clone().call(request).await;
+        Ok(answer)
+    };
+    let answer = tokio::time::timeout_at(deadline, work).await.map_err(|_| deadline::exceeded(allowed))?;
+    record.timing.mark(Timing::Work);
+    answer
 }
 
 /// Wraps routes that live on the control plane: Studio's own resources and what combines them with Ghost's.
 pub(crate) fn around_control(routes: Router<App>, app: &App) -> Router<App> {
+    // axum runs the layer added last first, so the list is read here from the inside out.
     routes
-        // 10. From here on the control plane's runtime.
+        // 14. From here on the control plane's runtime.
         .layer(middleware::from_fn_with_state(app.clone(), control::on_control_plane))
-        // 9. `ETag` and `If-None-Match` on what is read.
+        // 13. `ETag` and `If-None-Match` on what is read.
         .layer(middleware::from_fn(conditional::conditional))
-        // 8. The same `Idempotency-Key` twice is one request with two answers.
+        // 12. The same `Idempotency-Key` twice is one request with two answers.
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::idempotent))
-        // 7. A cookie is no proof of intent: other sites' pages may not use it to change things.
+        // 11. A cookie is no proof of intent: other sites' pages may not use it to change things.
         .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
 }
 
-/// Wraps log streams, which stay on the data-plane thread that accepted them.
+/// Wraps routes that stay on the data-plane thread that accepted them.
 pub(crate) fn around_streams(routes: Router<App>, app: &App) -> Router<App> {
+    // 11, as above.
     routes.layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
+}
+
+fn refuse_overload(core: &Core, settings: &Settings) -> Result<()> {
+    let (now, most) = (core.counters.in_flight.get(), settings.server.max_in_flight_per_thread);
+    if now <= most {
+        return Ok(());
+    }
+    core.counters.shed.add(1);
+    let message = format!(
+        "this server has too much to do: {now} requests are in work on this thread and \
+         `server.max_in_flight_per_thread` is {most}; try again in a second"
+    );
+    Err(Error::new(ErrorCode::Overloaded, message).retry_after(Duration::from_secs(1)).into())
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("panic without a message").to_owned()
 }

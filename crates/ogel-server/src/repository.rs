@@ -18,7 +18,7 @@ use url::{Host, Url};
 pub(crate) async fn check(app: &App, new: &NewDeployment) -> Result<()> {
     let mut details = Vec::new();
     let mut add = |problem: Option<Detail>| details.extend(problem);
-    add(repo_url(&new.repo_url, app.config.deployments.allow_file_urls));
+    add(repo_url(&new.repo_url, app.config().deployments.allow_file_urls));
     add(new.branch.as_deref().and_then(branch));
     add(new.commit_sha.as_deref().and_then(commit_sha));
     add(new.framework.as_deref().and_then(framework));
@@ -30,7 +30,7 @@ pub(crate) async fn check(app: &App, new: &NewDeployment) -> Result<()> {
     }
     add(new.env.as_ref().and_then(environment));
     add(new.tags.as_deref().and_then(tags));
-    if details.is_empty() && !app.config.deployments.allow_private_hosts {
+    if details.is_empty() && !app.config().deployments.allow_private_hosts {
         details.extend(private_host(&new.repo_url).await);
     }
     if details.is_empty() { Ok(()) } else { Err(invalid(details)) }

@@ -1,4 +1,4 @@
-//! Every route of the API, put together from the table of nouns and wrapped in the pipeline.
+//! Every route of the API, put together from the table of nouns and wrapped in what its plane passes.
 
 use crate::{openapi, pipeline, resources, resources::RESOURCES, state::App};
 use axum::Router;
@@ -21,7 +21,7 @@ pub fn router(app: &App) -> Router {
         .nest(ogel_api::BASE_PATH, routes)
         .fallback(pipeline::route_not_found)
         .method_not_allowed_fallback(pipeline::method_not_allowed);
-    pipeline::around_all(routes, app).with_state(app.clone())
+    routes.layer(pipeline::RememberRoute).with_state(app.clone())
 }
 
 /// `openapi.json`, from the same routes.

@@ -1,17 +1,25 @@
 //! From a configuration to a running server, and back down again.
 
 use crate::{
+    access_log::{AccessLog, Destination},
     config::Config,
-    edge::Edge,
+    edge::{Edge, Tls},
+    operations, reload,
     secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
+    takeover::{self, Predecessor},
     tracker,
     world::World,
 };
 use ogel_ghost::GhostConfig;
 use ogel_proxy::Connector;
 use ogel_store::{Store, StoreConfig};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{runtime::Handle, signal};
 
 /// Why a server does not start: what it was doing, and why that failed.
@@ -64,19 +72,40 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         ..GhostConfig::new(&*config.ghost.url, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
     };
     let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
-    AppState::new(Parts { config, world, store, upstream, sealer, control: Handle::current() })
+    let access_log = AccessLog::start(Destination::parse(&config.log.access))
+        .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
+    AppState::new(Parts { config, world, store, upstream, sealer, access_log, control: Handle::current() })
         .doing("cannot use `ghost.url` with `ghost.api_key`")
 }
 
-/// Starts listening and takes up the work that had not ended.
-pub async fn start(app: &App) -> Result<Edge, StartError> {
-    let listen: SocketAddr = app
-        .config
-        .server
-        .listen
-        .parse()
-        .doing(format!("`server.listen` is `{}`, which is not an address and port", app.config.server.listen))?;
-    let edge = Edge::start(app, listen).doing(format!("cannot listen on {listen}"))?;
+/// A server that answers.
+pub struct Running {
+    pub edge: Edge,
+    /// Where operators look.
+    pub operations: Option<SocketAddr>,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Starts listening and takes up the work that had not ended. `inherited` are a predecessor's sockets.
+pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<Running, StartError> {
+    let config = app.config();
+    let server = &config.server;
+    let listen = address("server.listen", &server.listen)?;
+    let tls = match (&*server.tls_certificate, &*server.tls_key) {
+        ("", _) | (_, "") => None,
+        (certificate, key) => {
+            Some(Tls::load(Path::new(certificate), Path::new(key)).doing("cannot use `server.tls_certificate`")?)
+        }
+    };
+    let edge = Edge::start(app, listen, inherited, tls.as_ref()).doing(format!("cannot listen on {listen}"))?;
+    let operations = match &*server.operations_listen {
+        "" => None,
+        text => {
+            let listen = address("server.operations_listen", text)?;
+            let doing = format!("cannot listen on {listen} (`server.operations_listen`)");
+            Some(operations::start(app, listen).await.doing(doing)?)
+        }
+    };
     let count = tracker::resume(app)
         .await
         .map_err(|failure| failure.0.cause.unwrap_or("database".into()))
@@ -86,7 +115,11 @@ pub async fn start(app: &App) -> Result<Edge, StartError> {
     }
     let state = app.clone();
     app.in_background(async move { housekeeping(&state).await });
-    Ok(edge)
+    Ok(Running { edge, operations, tls })
+}
+
+fn address(key: &str, text: &str) -> Result<SocketAddr, StartError> {
+    text.parse().doing(format!("`{key}` is `{text}`, which is not an address and port"))
 }
 
 /// Removes what has expired, a bounded batch at a time.
@@ -108,18 +141,26 @@ async fn housekeeping(app: &App) {
     }
 }
 
-/// Ends everything in order: no new connections, requests finished, streams told, background work done, database closed.
-pub async fn stop(app: &App, edge: Edge) {
+/// Ends everything in order: readiness off, no new connections, requests finished, streams told, background work done,
+/// database closed.
+pub async fn stop(app: &App, running: Running) {
+    app.leaving.store(true, Ordering::Relaxed);
+    let unready = app.config().server.unready_seconds;
+    if unready > 0 {
+        tokio::time::sleep(Duration::from_secs(unready)).await;
+    }
     app.shutdown.cancel();
-    if tokio::task::spawn_blocking(move || edge.join()).await.is_err() {
+    if tokio::task::spawn_blocking(move || running.edge.join()).await.is_err() {
         tracing::error!("the data plane did not end cleanly");
     }
     app.background.close();
-    if tokio::time::timeout(Duration::from_secs(app.config.server.drain_seconds), app.background.wait()).await.is_err()
-    {
+    let drain = Duration::from_secs(app.config().server.drain_seconds);
+    if tokio::time::timeout(drain, app.background.wait()).await.is_err() {
         tracing::warn!("background work was still running when the time to drain was over");
     }
     app.store.close().await;
+    let log = app.access_log.clone();
+    let _ = tokio::task::spawn_blocking(move || log.flush()).await;
 }
 
 /// Resolves on Ctrl-C or SIGTERM.
@@ -138,16 +179,60 @@ pub async fn asked_to_stop() {
     }
 }
 
-/// `ogeld serve`: until it is asked to stop.
-pub async fn serve(config: Config) -> Result<(), StartError> {
+/// Where a configuration came from, to read it again.
+pub struct Origin {
+    pub file: Option<PathBuf>,
+    pub variable: fn(&str) -> Option<String>,
+    /// Swaps what is logged.
+    pub set_filter: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+}
+
+/// `ogeld serve`: until it is asked to stop, or a successor has taken over.
+pub async fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
     config.check().doing("the configuration is not complete")?;
-    let app =
-        assemble(config, World::system(), Connector::direct().doing("cannot read this machine's root certificates")?)
-            .await?;
-    let edge = start(&app).await?;
-    tracing::info!(address = %edge.address, database = app.store.kind(), ghost = app.config.ghost.url, "ready");
-    asked_to_stop().await;
+    let takeover = Some(PathBuf::from(&config.server.takeover_socket)).filter(|path| !path.as_os_str().is_empty());
+    let connector = Connector::direct().doing("cannot read this machine's root certificates")?;
+    let app = assemble(config, World::system(), connector).await?;
+    let asking = takeover.clone();
+    let predecessor = tokio::task::spawn_blocking(move || asking.map(|path| Predecessor::ask(&path)).transpose())
+        .await
+        .doing("taking over panicked")?
+        .doing("cannot take the sockets over from the running server (`server.takeover_socket`)")?
+        .flatten();
+    let (inherited, predecessor) = match predecessor {
+        Some(Predecessor { sockets, .. }) if sockets.is_empty() => (Vec::new(), None),
+        Some(mut predecessor) => (std::mem::take(&mut predecessor.sockets), Some(predecessor)),
+        None => (Vec::new(), None),
+    };
+    let running = start(&app, inherited).await?;
+    tracing::info!(
+        address = %running.edge.address,
+        database = app.store.kind(),
+        ghost = app.config().ghost.url,
+        took_over = predecessor.is_some(),
+        "ready"
+    );
+    let sockets = running.edge.sockets().doing("cannot keep the sockets for a successor")?;
+    let replaced = async {
+        // The predecessor leaves its name to us before it drains.
+        if let Some(predecessor) = predecessor
+            && let Err(error) = predecessor.may_leave()
+        {
+            tracing::warn!(%error, "the predecessor could not be told to leave");
+        }
+        let Some(path) = &takeover else { return std::future::pending().await };
+        if let Err(error) = takeover::successor(path, &sockets).await {
+            tracing::error!(%error, "nobody can take over from this process");
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = asked_to_stop() => {}
+        () = replaced => tracing::info!("a successor has taken over"),
+        () = reload::watch(&app, &running, &origin) => {}
+    }
+    drop(sockets);
     tracing::info!("draining");
-    stop(&app, edge).await;
+    stop(&app, running).await;
     Ok(())
 }

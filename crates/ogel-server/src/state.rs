@@ -4,20 +4,29 @@
 //! owns the database's and Ghost's connections. [`App::on_control`] is the only way from one to the other.
 
 use crate::{
+    access_log::AccessLog,
     bridge::Bridge,
-    caller::Caller,
+    callers::Callers,
     config::Config,
     error::Failure,
+    limits::Limiter,
     logs::Logs,
-    secrets::{Sealer, TokenHash},
+    metrics::Counters,
+    secrets::Sealer,
+    settings::{Current, Settings},
     tracker::Tracker,
     world::World,
 };
+use arc_swap::Guard;
 use ogel_api::error::Error;
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
 use ogel_proxy::{Connector, Random};
 use ogel_store::Store;
-use std::{future::Future, sync::Arc};
+use parking_lot::Mutex;
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub type App = Arc<AppState>;
 
 pub struct AppState {
-    pub config: Config,
+    settings: Current,
     pub world: World,
     pub store: Store,
     /// The control plane's connections to Ghost.
@@ -34,11 +43,15 @@ pub struct AppState {
     pub bridge: Bridge,
     pub logs: Logs,
     pub tracker: Tracker,
-    /// Callers by the hash of their credential, for a second: a hot caller costs no database trip, and what is
-    /// revoked elsewhere ends within that second. What is revoked here ends at once.
-    pub callers: moka::sync::Cache<TokenHash, Arc<Caller>>,
+    pub callers: Callers,
+    pub limiter: Limiter,
+    pub access_log: AccessLog,
+    /// One of each data-plane thread, for the scrape.
+    counters: Mutex<Vec<Arc<Counters>>>,
     /// Password checks take a core each, so only a few run at a time.
     pub logins: Semaphore,
+    /// Whether load balancers should look elsewhere; a while before [`Self::shutdown`].
+    pub leaving: AtomicBool,
     /// Says "we are shutting down" to listeners, streams and background tasks.
     pub shutdown: CancellationToken,
     /// WebSockets that must say goodbye before their thread ends.
@@ -70,27 +83,29 @@ pub struct Parts {
     pub store: Store,
     pub upstream: Upstream,
     pub sealer: Sealer,
+    pub access_log: AccessLog,
     pub control: Handle,
 }
 
 impl AppState {
     /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
     pub fn new(parts: Parts) -> Result<App, SetupError> {
-        let Parts { config, world, store, upstream, sealer, control } = parts;
+        let Parts { config, world, store, upstream, sealer, access_log, control } = parts;
         let ghost = upstream.connect()?;
         Ok(Arc::new(Self {
             bridge: Bridge::new(store.clone(), ghost.clone(), sealer.clone(), world.clone()),
             logs: Logs::new(ghost.clone()),
             tracker: Tracker::default(),
-            callers: moka::sync::Cache::builder()
-                .max_capacity(100_000)
-                .time_to_live(std::time::Duration::from_secs(1))
-                .build(),
+            callers: Callers::default(),
+            limiter: Limiter::default(),
+            access_log,
+            counters: Mutex::default(),
+            leaving: AtomicBool::new(false),
             logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
             background: TaskTracker::new(),
-            config,
+            settings: Current::new(config),
             world,
             store,
             ghost,
@@ -98,6 +113,28 @@ impl AppState {
             control,
             upstream,
         }))
+    }
+
+    /// The configuration as it is now. Take it once per request.
+    pub fn config(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Swaps the configuration; returns the keys whose change shows only after a restart.
+    pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
+        self.settings.replace(config)
+    }
+
+    /// New counters, for one data-plane thread.
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        self.counters.lock().push(counters.clone());
+        counters
+    }
+
+    /// What every thread has counted.
+    pub fn all_counters(&self) -> Vec<Arc<Counters>> {
+        self.counters.lock().clone()
     }
 
     /// A client of Ghost's with connections of its own, for one data-plane thread.

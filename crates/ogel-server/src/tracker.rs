@@ -167,7 +167,7 @@ impl Task {
             return Ok(());
         }
         let age = self.app.world.now() - row.created_at;
-        if age > TimeDelta::minutes(i64::try_from(self.app.config.deployments.deadline_minutes).unwrap_or(60)) {
+        if age > TimeDelta::minutes(i64::try_from(self.app.config().deployments.deadline_minutes).unwrap_or(60)) {
             return self.give_up(&row).await;
         }
         if row.submitted_at.is_none() {
@@ -268,7 +268,7 @@ impl Task {
                 tracing::warn!(deployment.id = %row.id, code = %error.code, "deployment past its deadline could not be stopped");
             }
         }
-        let minutes = self.app.config.deployments.deadline_minutes;
+        let minutes = self.app.config().deployments.deadline_minutes;
         self.end(DeploymentStatus::Failed, &format!("it did not end within {minutes} minutes")).await
     }
 

@@ -109,6 +109,20 @@ impl Store {
         Ok(if seen { DeleteOutcome::InUse } else { DeleteOutcome::NotFound })
     }
 
+    /// The best plan among the organizations the viewer sees; `free` without one.
+    pub async fn best_plan(&self, viewer: &Viewer) -> Result<Plan> {
+        let plans: Vec<String> = on_read!(self, db => seen_by!(sqlx::query_scalar(concat!(
+            "SELECT DISTINCT organizations.plan FROM organizations", sees_organization!())), viewer)
+            .fetch_all(db).await?);
+        let rank = |plan: &Plan| match plan {
+            Plan::Team => 2,
+            Plan::Pro => 1,
+            Plan::Free | Plan::Unrecognized => 0,
+        };
+        let plans = plans.iter().filter_map(|plan| plan.parse().ok());
+        Ok(plans.max_by_key(rank).unwrap_or(Plan::Free))
+    }
+
     /// For operators and billing, which act for nobody.
     pub async fn set_plan(&self, id: OrganizationId, plan: Plan, now: DateTime<Utc>) -> Result<()> {
         on_write!(self, db => sqlx::query("UPDATE organizations SET plan = $2, updated_at = $3 WHERE id = $1")

@@ -5,8 +5,7 @@ use ogel_api::{id::OrganizationId, id::UserId, organizations::Role};
 use ogel_ghost_local::LocalGhost;
 use ogel_server::{
     config::{Config, Secret},
-    edge::Edge,
-    run,
+    run::{self, Running},
     secrets::Sealer,
     state::App,
     world::{Clock, Entropy, World},
@@ -24,7 +23,7 @@ pub struct TestApp {
     pub folder: TempDir,
     /// What lies between the service and its Ghost.
     pub network: Network,
-    edge: Edge,
+    running: Running,
     database: TestDatabase,
 }
 
@@ -40,7 +39,13 @@ impl TestApp {
         let ghost = start_ghost(folder.path()).await;
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".to_owned();
+        config.server.operations_listen = "127.0.0.1:0".to_owned();
         config.server.drain_seconds = 5;
+        config.log.access = folder.path().join("access.log").display().to_string();
+        // Tests call as fast as they can; those about limits set their own.
+        let limits = &mut config.limits;
+        (limits.api_key_free, limits.session, limits.anonymous, limits.address) = (10_000, 10_000, 10_000, 100_000);
+        (limits.login, limits.deploy) = (10_000, 10_000);
         config.database.url = Secret::new(database.url.clone());
         config.database.max_connections = 5;
         config.ghost.url = ghost.api_url();
@@ -52,26 +57,26 @@ impl TestApp {
         config.auth.concurrent_logins = 8;
         change(&mut config);
         let network = Network::default();
-        let (app, edge) = start_app(config, &network).await;
-        Self { app, ghost, folder, network, edge, database }
+        let (app, running) = start_app(config, &network).await;
+        Self { app, ghost, folder, network, running, database }
     }
 
     /// Stops service and Ghost, and starts both again on what they left behind.
     pub async fn restart(self) -> Self {
-        let Self { app, ghost, folder, network, edge, database } = self;
-        let mut config = app.config.clone();
-        run::stop(&app, edge).await;
+        let Self { app, ghost, folder, network, running, database } = self;
+        let mut config = Config::clone(&app.config());
+        run::stop(&app, running).await;
         ghost.shutdown().await;
         let ghost = start_ghost(folder.path()).await;
         config.ghost.url = ghost.api_url();
-        let (app, edge) = start_app(config, &network).await;
-        Self { app, ghost, folder, network, edge, database }
+        let (app, running) = start_app(config, &network).await;
+        Self { app, ghost, folder, network, running, database }
     }
 
     /// Everything ends and is removed.
     pub async fn stop(self) {
-        let Self { app, ghost, folder, network: _, edge, database } = self;
-        run::stop(&app, edge).await;
+        let Self { app, ghost, folder, network: _, running, database } = self;
+        run::stop(&app, running).await;
         ghost.shutdown().await;
         database.drop().await;
         drop(folder);
@@ -79,11 +84,11 @@ impl TestApp {
 
     /// Nobody in particular.
     pub fn anonymous(&self) -> Api {
-        Api::new(format!("http://{}/api/v2", self.edge.address), None)
+        Api::new(format!("http://{}/api/v2", self.running.edge.address), None)
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
-        self.edge.address
+        self.running.edge.address
     }
 
     /// Somebody new, logged in, with an organization of their own.
@@ -148,11 +153,11 @@ async fn start_ghost(folder: &Path) -> LocalGhost {
     LocalGhost::start(config).await.unwrap()
 }
 
-async fn start_app(config: Config, network: &Network) -> (App, Edge) {
+async fn start_app(config: Config, network: &Network) -> (App, Running) {
     // Starts at the real time, because Ghost's tokens carry it; from there tests turn it by hand.
     let clock = Clock::manual(Clock::System.now());
     let world = World { clock, entropy: Entropy::System };
     let app = run::assemble(config, world, network.connector()).await.unwrap();
-    let edge = run::start(&app).await.unwrap();
-    (app, edge)
+    let running = run::start(&app, Vec::new()).await.unwrap();
+    (app, running)
 }

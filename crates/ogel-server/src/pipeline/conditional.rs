@@ -1,4 +1,4 @@
-//! Step 9: JSON that is read carries a strong `ETag`; a client that has it already gets 304.
+//! JSON that is read carries a strong `ETag`; a client that has it already gets 304.
 
 use axum::{
     body::{Body, to_bytes},

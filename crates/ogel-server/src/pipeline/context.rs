@@ -1,125 +1,126 @@
-//! The outermost steps: a request gets its ids, its line in the log, and, should it fail, our envelope.
+//! What is known of a request while it is worked on, and the two answers for requests that no handler takes.
 
-use crate::{error, extract::BodyLimit, state::App};
+use super::trace::Ids;
+use crate::{caller::Identity, edge::Core};
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Response},
-    middleware::Next,
+    extract::{FromRequestParts, MatchedPath, Request},
+    http::{Response, request::Parts},
     response::IntoResponse as _,
 };
-use futures_util::FutureExt as _;
-use ogel_api::{
-    error::{Error, ErrorCode},
-    id::RequestId,
+use ogel_api::error::ErrorCode;
+use ogel_ghost::CallContext;
+use std::{
+    net::IpAddr,
+    ops::Deref,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use tokio::time::Instant;
 
-/// What is known of a request from its first byte on; in its extensions.
+/// In the extensions of every request that reaches a handler.
 #[derive(Clone)]
-pub(crate) struct RequestContext {
-    pub request_id: Arc<str>,
-    /// 32 hexadecimal digits: the caller's, if they sent a `traceparent`.
-    pub trace_id: Arc<str>,
+pub(crate) struct RequestContext(Arc<Known>);
+
+pub(crate) struct Known {
+    pub ids: Ids,
+    /// When the answer must have begun.
+    pub deadline: Instant,
+    /// The largest body that is read.
+    pub body_limit: usize,
+    pub identity: Identity,
+    /// Whether the credential came by cookie, which other sites' pages can send too.
+    pub by_cookie: bool,
+    pub client: IpAddr,
+    /// The thread that accepted it.
+    pub core: Arc<Core>,
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Step 1 and 2, and the last step on the way out.
-pub(crate) async fn request_context(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
-    let started = Instant::now();
-    let trace_id = request
-        .headers()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-        .and_then(trace_id_of)
-        .map_or_else(|| hex::encode(app.world.entropy.bytes::<16>()), str::to_owned);
-    let context =
-        RequestContext { request_id: RequestId(app.world.uuid()).to_string().into(), trace_id: trace_id.into() };
-    let limit = usize::try_from(app.config.server.max_body_bytes).unwrap_or(usize::MAX);
-    request.extensions_mut().insert(BodyLimit(limit));
-    request.extensions_mut().insert(context.clone());
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-
-    let mut response = next.run(request).await;
-
-    let failure = response.extensions_mut().remove::<Arc<Error>>();
-    if let Some(failure) = &failure {
-        error::render(&mut response, failure, &context.request_id, &context.trace_id);
+impl RequestContext {
+    pub(crate) fn new(known: Known) -> Self {
+        Self(Arc::new(known))
     }
-    if let Ok(value) = HeaderValue::from_str(&context.request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    // Browsers must not guess that an answer is something to run or to frame.
-    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    log(&method, route.as_ref(), &response, &context, failure.as_deref(), started);
-    response
-}
 
-/// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
-fn log(
-    method: &axum::http::Method,
-    route: Option<&MatchedPath>,
-    response: &Response<Body>,
-    context: &RequestContext,
-    failure: Option<&Error>,
-    started: Instant,
-) {
-    let route = route.map_or("-", MatchedPath::as_str);
-    let status = response.status().as_u16();
-    let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let (request_id, trace_id) = (&*context.request_id, &*context.trace_id);
-    let code = failure.map_or("-", |failure| failure.code.as_str());
-    match failure {
-        Some(failure) if failure.code.status().is_server_error() => {
-            let cause = failure.cause.as_deref().map(chain).unwrap_or_default();
-            tracing::error!(%method, route, status, code, duration_us, request_id, trace_id, cause, "request failed");
+    /// What a call to Ghost on behalf of this request carries.
+    pub(crate) fn call(&self) -> CallContext<'_> {
+        CallContext {
+            deadline: self.deadline,
+            request_id: Some(&self.ids.request),
+            traceparent: Some(&self.ids.traceparent),
         }
-        _ => tracing::info!(%method, route, status, code, duration_us, request_id, trace_id, "request"),
     }
 }
 
-/// An error and all it was caused by, in one line.
-fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+impl Deref for RequestContext {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.0
     }
-    text
 }
 
-/// The trace id of a W3C `traceparent`, if it is a valid one.
-fn trace_id_of(traceparent: &str) -> Option<&str> {
-    let mut parts = traceparent.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length| {
-        text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let valid = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace, 32)
-        && is_hex(parent, 16)
-        && is_hex(flags, 2)
-        && trace.bytes().any(|b| b != b'0');
-    valid.then_some(trace)
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = crate::error::Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| ogel_api::error::Error::internal("a handler was called outside the pipeline").into())
+    }
 }
 
-/// Step 3.
-pub(crate) async fn recover_panics(request: Request, next: Next) -> Response<Body> {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("panic without a message");
-            crate::error::Failure::from(Error::internal(text.to_owned())).into_response()
+/// A layer that leaves the route's pattern in the answer, for the log line: only the router knows it.
+#[derive(Clone, Copy)]
+pub(crate) struct RememberRoute;
+
+/// See [`RememberRoute`].
+#[derive(Clone)]
+pub(crate) struct RememberingRoute<S>(S);
+
+impl<S> tower::Layer<S> for RememberRoute {
+    type Service = RememberingRoute<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RememberingRoute(inner)
+    }
+}
+
+impl<S: tower::Service<Request, Response = Response<Body>>> tower::Service<Request> for RememberingRoute<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = WithRoute<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        WithRoute { answer: self.0.call(request), route }
+    }
+}
+
+pin_project_lite::pin_project! {
+    pub(crate) struct WithRoute<F> {
+        #[pin]
+        answer: F,
+        route: Option<MatchedPath>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for WithRoute<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut answer = std::task::ready!(this.answer.poll(cx))?;
+        if let Some(route) = this.route.take() {
+            answer.extensions_mut().insert(route);
         }
+        Poll::Ready(Ok(answer))
     }
 }
 
@@ -141,19 +142,4 @@ pub(crate) async fn route_not_found(request: Request) -> Response<Body> {
 pub(crate) async fn method_not_allowed(request: Request) -> Response<Body> {
     let message = format!("this path has no `{}`; the `Allow` header lists what it has", request.method());
     crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_valid_trace_parents_are_followed() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(trace_id_of(&format!("00-{trace}-00f067aa0ba902b7-01")), Some(trace));
-        for bad in ["", "00", "00-xyz-00f067aa0ba902b7-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"] {
-            assert_eq!(trace_id_of(bad), None, "{bad}");
-        }
-        assert_eq!(trace_id_of(&format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32))), None);
-    }
 }

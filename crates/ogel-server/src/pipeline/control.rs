@@ -1,4 +1,4 @@
-//! Step 10: the rest of the request runs where the database's and Ghost's connections live.
+//! The rest of the request runs where the database's and Ghost's connections live.
 
 use crate::state::App;
 use axum::{

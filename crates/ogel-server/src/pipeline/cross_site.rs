@@ -1,9 +1,9 @@
-//! Step 7: requests with a cookie that change something, or open a stream, must come from our own pages.
+//! Requests with a cookie that change something, or open a stream, must come from our own pages.
 //!
 //! `Sec-Fetch-Site` says so in today's browsers; older ones send `Origin`. Bearer tokens are exempt: no browser sends
 //! them by itself.
 
-use super::identify::ByCookie;
+use super::RequestContext;
 use crate::{error::Failure, state::App};
 use axum::{
     body::Body,
@@ -16,8 +16,8 @@ use ogel_api::error::ErrorCode;
 
 pub(crate) async fn refuse_cross_site(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
     let changes = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
-    let by_cookie = request.extensions().get::<ByCookie>().is_some();
-    if changes && by_cookie && !is_ours(request.headers(), &app.config.server.allowed_origins) {
+    let by_cookie = request.extensions().get::<RequestContext>().is_some_and(|context| context.by_cookie);
+    if changes && by_cookie && !is_ours(request.headers(), &app.config().server.allowed_origins) {
         return Failure::new(
             ErrorCode::CrossSiteRequest,
             "a page of another site may not do this with your cookie; send `Authorization: Bearer` instead",

@@ -1,12 +1,13 @@
-//! Step 8: `Idempotency-Key` on POST. The first request with a key does the work, later ones get its answer.
+//! `Idempotency-Key` on POST. The first request with a key does the work, later ones get its answer.
 //!
 //! A record belongs to one caller, method and path for 24 hours. The answer is kept sealed: it can hold a secret that
 //! is shown once. Requests without a caller (sign-up, login) are not recorded: there is nobody the record could belong to.
 
 use crate::{
-    caller::{Caller, Identity},
+    caller::Caller,
     error::{Failure, Result},
-    extract::{BodyLimit, read_body},
+    extract::read_body,
+    pipeline::RequestContext,
     state::App,
 };
 use axum::{
@@ -29,12 +30,10 @@ const LARGEST: usize = 1 << 20;
 
 pub(crate) async fn idempotent(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
     let key = request.headers().get(HEADER).cloned();
-    let (Some(key), &Method::POST, Some(Identity::Known(caller))) =
-        (key, request.method(), request.extensions().get::<Identity>())
-    else {
+    let caller = request.extensions().get::<RequestContext>().and_then(|context| context.identity.caller().cloned());
+    let (Some(key), &Method::POST, Some(caller)) = (key, request.method(), caller) else {
         return next.run(request).await;
     };
-    let caller = caller.clone();
     match once(&app, &key, &caller, request, next).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
@@ -54,7 +53,7 @@ async fn once(
         return Err(Failure::new(ErrorCode::InvalidValue, message));
     }
     let (parts, body) = request.into_parts();
-    let limit = parts.extensions.get::<BodyLimit>().map_or(LARGEST, |limit| limit.0);
+    let limit = parts.extensions.get::<RequestContext>().map_or(LARGEST, |context| context.body_limit);
     let bytes = read_body(body, limit).await?;
     let body_hash: [u8; 32] = Sha256::digest(&bytes).into();
     let scope = scope_hash(caller, parts.uri.path(), key.as_bytes());

@@ -1,46 +1,30 @@
-//! Step 6: who is calling. From memory when they called within the last second, else from the database.
+//! Who is calling: from this thread's memory when they called within the last second, else from the database.
 
 use crate::{
     caller::{Caller, Identity},
+    callers::Remembered,
+    edge::Core,
     error::{Failure, Result},
-    secrets::{self, API_KEY_PREFIX},
+    secrets::{self, API_KEY_PREFIX, TokenHash},
     state::App,
 };
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, Response, header},
-    middleware::Next,
-    response::IntoResponse as _,
-};
+use axum::http::{HeaderMap, header};
 use ogel_api::{
     auth::{AuthMethod, Scope},
     error::ErrorCode,
 };
 use ogel_store::Viewer;
-use std::sync::Arc;
-
-/// Marks a request whose credential came by cookie, which other sites' pages can send too.
-#[derive(Clone, Copy)]
-pub(crate) struct ByCookie;
+use std::{sync::Arc, time::Instant};
 
 const UNKNOWN: &str = "this credential is not known or was revoked; log in again, or make a new API key";
 const EXPIRED: &str = "this credential has expired; log in again, or make a new API key";
 
-pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
-    let (resolved, by_cookie) = match credential(request.headers()) {
-        None => (Ok(Identity::Anonymous), false),
-        Some((token, by_cookie)) => (resolve(&app, token).await, by_cookie),
-    };
-    let identity = match resolved {
-        Ok(identity) => identity,
-        Err(failure) => return failure.into_response(),
-    };
-    if by_cookie {
-        request.extensions_mut().insert(ByCookie);
+/// Also says whether the credential came by cookie.
+pub(super) async fn identify(core: &Arc<Core>, headers: &HeaderMap) -> Result<(Identity, bool)> {
+    match credential(headers) {
+        None => Ok((Identity::Anonymous, false)),
+        Some((token, by_cookie)) => Ok((resolve(core, token).await?, by_cookie)),
     }
-    request.extensions_mut().insert(identity);
-    next.run(request).await
 }
 
 /// The token of `Authorization: Bearer`, or else of our cookie.
@@ -59,31 +43,47 @@ fn credential(headers: &HeaderMap) -> Option<(&str, bool)> {
     })
 }
 
-async fn resolve(app: &App, token: &str) -> Result<Identity> {
+async fn resolve(core: &Arc<Core>, token: &str) -> Result<Identity> {
     if !secrets::is_well_formed(token) {
         return Ok(Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN));
     }
     let hash = secrets::token_hash(token);
-    let now = app.world.now();
-    if let Some(caller) = app.callers.get(&hash)
-        && caller.expires_at.is_none_or(|at| at > now)
-    {
-        return Ok(Identity::Known(caller));
-    }
     let is_key = token.starts_with(API_KEY_PREFIX);
-    let state = app.clone();
-    let found = app.on_control(async move { look_up(&state, is_key, &hash).await }).await??;
-    Ok(match found {
+    let caller = match core.callers.get(&hash, core.app.callers.generation(), Instant::now()) {
+        Remembered::Fresh(caller) => Some(caller),
+        Remembered::Aging(caller) => {
+            let core = core.clone();
+            tokio::spawn(async move {
+                // A database that is away costs this caller nothing until what is remembered is too old.
+                if let Err(failure) = ask(&core, is_key, hash).await {
+                    tracing::debug!(error = ?failure.0, "a caller could not be looked up again");
+                }
+            });
+            Some(caller)
+        }
+        Remembered::Nothing => ask(core, is_key, hash).await?,
+    };
+    let now = core.app.world.now();
+    Ok(match caller {
         None => Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN),
         Some(caller) if caller.expires_at.is_some_and(|at| at <= now) => {
             Identity::Refused(ErrorCode::CredentialExpired, EXPIRED)
         }
-        Some(caller) => {
-            let caller = Arc::new(caller);
-            app.callers.insert(hash, caller.clone());
-            Identity::Known(caller)
-        }
+        Some(caller) => Identity::Known(caller),
     })
+}
+
+/// Asks the control plane, and remembers what it says.
+async fn ask(core: &Arc<Core>, is_key: bool, hash: TokenHash) -> Result<Option<Arc<Caller>>> {
+    let app = core.app.clone();
+    let generation = app.callers.generation();
+    let find = async move { app.callers.find(hash, look_up(&app, is_key, &hash)).await };
+    let found = core.app.on_control(find).await??;
+    match &found {
+        Some(caller) => core.callers.put(hash, caller.clone(), generation, Instant::now()),
+        None => core.callers.remove(&hash),
+    }
+    Ok(found)
 }
 
 /// Runs on the control plane. Also notes that the credential was used; no more than once a minute.
@@ -102,23 +102,29 @@ async fn look_up(app: &App, is_key: bool, hash: &[u8; 32]) -> Result<Option<Call
             user,
             method: AuthMethod::ApiKey,
             scopes: key.scopes,
+            plan: app.store.best_plan(&viewer).await?,
             viewer,
             session_id: None,
             api_key_id: Some(key.id),
             expires_at: key.expires_at,
+            allowance: app.limiter.of_key(key.id.0),
+            log_id: key.id.to_string(),
         }));
     }
     let Some((session, user)) = app.store.session_by_token(hash).await? else { return Ok(None) };
     let mut expires_at = session.expires_at;
     if expires_at > now && stale(Some(session.last_seen_at)) {
-        expires_at = now + chrono::TimeDelta::days(i64::try_from(app.config.auth.session_days).unwrap_or(30));
+        expires_at = now + chrono::TimeDelta::days(i64::try_from(app.config().auth.session_days).unwrap_or(30));
         app.store.touch_session(session.id, now, expires_at).await?;
     }
     let viewer = Viewer { user: user.id, organization: None, project: None };
     Ok(Some(Caller {
+        allowance: app.limiter.of_user(user.id.0),
+        log_id: user.id.to_string(),
         user,
         method: AuthMethod::Session,
         scopes: Scope::ALL.to_vec(),
+        plan: app.store.best_plan(&viewer).await?,
         viewer,
         session_id: Some(session.id),
         api_key_id: None,

@@ -41,7 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(post, path = "/auth/signup", operation_id = "signup", tag = "auth", request_body = Signup,
     responses((status = 201, body = LoggedIn)))]
 async fn signup(State(app): State<App>, headers: HeaderMap, Json(body): Json<Signup>) -> Result<impl IntoResponse> {
-    if !app.config.auth.open_signup {
+    if !app.config().auth.open_signup {
         return Err(Failure::new(
             ErrorCode::Forbidden,
             "this server does not take new accounts; ask its operators for one",
@@ -137,7 +137,7 @@ async fn logout(
         return Err(Failure::new(ErrorCode::Forbidden, message));
     };
     app.store.delete_session(session, caller.caller.user.id).await?;
-    app.callers.invalidate_all();
+    app.callers.forget_all();
     let [secure, plain] = COOKIE_NAMES;
     let name = if is_https(&app, &headers) { secure } else { plain };
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(name, "", 0))]))
@@ -151,7 +151,7 @@ async fn get_session(
     caller: Allowed<scope::Any>,
     _: Query<NoParameters>,
 ) -> Result<Json<CurrentSession>> {
-    let Caller { user, method, scopes, viewer, session_id, api_key_id, expires_at } = &*caller.caller;
+    let Caller { user, method, scopes, viewer, session_id, api_key_id, expires_at, .. } = &*caller.caller;
     let page = ogel_store::PageRequest { limit: ogel_api::page::MAX_LIMIT, after: None };
     let organizations = app.store.organizations(viewer, &page).await?;
     Ok(Json(CurrentSession {
@@ -282,7 +282,7 @@ async fn delete_api_key(
     if !app.store.delete_api_key(id, caller.caller.user.id).await? {
         return Err(Error::not_found("API key", id).into());
     }
-    app.callers.invalidate_all();
+    app.callers.forget_all();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -290,7 +290,7 @@ async fn delete_api_key(
 async fn start_session(app: &App, user_id: UserId, headers: &HeaderMap) -> Result<(HeaderValue, SessionToken)> {
     let token = secrets::new_session_token(&app.world.entropy);
     let now = app.world.now();
-    let days = i64::try_from(app.config.auth.session_days).unwrap_or(30);
+    let days = i64::try_from(app.config().auth.session_days).unwrap_or(30);
     let expires_at = now + chrono::TimeDelta::days(days);
     let session = Session {
         id: SessionId(app.world.uuid()),
@@ -308,8 +308,8 @@ async fn start_session(app: &App, user_id: UserId, headers: &HeaderMap) -> Resul
 
 /// `__Host-` cookies exist on https only; everything but a loopback server is expected to be behind it.
 fn is_https(app: &App, headers: &HeaderMap) -> bool {
-    if !app.config.server.public_url.is_empty() {
-        return app.config.server.public_url.starts_with("https://");
+    if !app.config().server.public_url.is_empty() {
+        return app.config().server.public_url.starts_with("https://");
     }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);

@@ -2,14 +2,13 @@
 
 use crate::{
     caller::{Allowed, scope},
-    edge::ThreadGhost,
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     logs,
+    pipeline::RequestContext,
     state::App,
 };
 use axum::{
-    Extension,
     extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -106,7 +105,7 @@ async fn get_build_logs(
     caller: Allowed<scope::BuildsRead>,
     Path(id): Path<BuildId>,
     Query(mut query): Query<LogParameters>,
-    Extension(ThreadGhost(ghost)): Extension<ThreadGhost>,
+    context: RequestContext,
     request: Request,
 ) -> Result<Response> {
     let (mut parts, _) = request.into_parts();
@@ -140,6 +139,6 @@ async fn get_build_logs(
     if wants_events {
         return Ok(logs::events(&app, row, query.after));
     }
-    let page = logs::page(&ghost, place.as_ref(), query.after, query.limit).await?;
+    let page = logs::page(&context, place.as_ref(), query.after, query.limit).await?;
     Ok((StatusCode::OK, Json(page)).into_response())
 }

@@ -142,7 +142,7 @@ async fn create_deployment(
     Json(body): Json<NewDeployment>,
 ) -> Result<Response> {
     let row = deploy(&app, &caller.caller, &body).await?;
-    let wait = Duration::from_secs(app.config.deployments.accept_wait_seconds.max(1));
+    let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(&app, row, wait, |row| row.submitted_at.is_some() || row.status.is_terminal()).await;
     let accepted = row.submitted_at.is_some() || row.status.is_terminal();
     let status = if accepted { StatusCode::CREATED } else { StatusCode::ACCEPTED };
@@ -232,7 +232,7 @@ async fn cancel_deployment(
         _ => app.store.request_cancel(id, app.world.now()).await?.unwrap_or(row),
     };
     tracker::nudge(&app, id);
-    let wait = Duration::from_secs(app.config.deployments.accept_wait_seconds.max(1));
+    let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(&app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
     match row.status {
         DeploymentStatus::Canceled => Ok((StatusCode::OK, Json(wire(&row)))),

@@ -10,7 +10,10 @@ use axum::{
     response::IntoResponse,
 };
 use ogel_api::meta::{Check, Health, Ready, Version};
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{LazyLock, atomic::Ordering},
+    time::Duration,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn health_routes() -> OpenApiRouter<App> {
@@ -31,7 +34,7 @@ pub(crate) fn openapi_routes() -> OpenApiRouter<App> {
 
 /// The process is alive.
 #[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "health", responses((status = 200, body = Health)))]
-async fn get_health(_: Query<NoParameters>) -> Json<Health> {
+pub(crate) async fn get_health(_: Query<NoParameters>) -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
 
@@ -39,14 +42,18 @@ async fn get_health(_: Query<NoParameters>) -> Json<Health> {
 /// away is told but does not count: Studio's own resources work without it.
 #[utoipa::path(get, path = "/ready", operation_id = "get_ready", tag = "ready",
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn get_ready(State(app): State<App>, _: Query<NoParameters>) -> impl IntoResponse {
+pub(crate) async fn get_ready(State(app): State<App>, _: Query<NoParameters>) -> impl IntoResponse {
     const PATIENCE: Duration = Duration::from_secs(1);
     let (database, ghost) = tokio::join!(
         tokio::time::timeout(PATIENCE, app.store.ping()),
         tokio::time::timeout(PATIENCE, app.ghost.health(ogel_ghost::CallContext::within(PATIENCE))),
     );
     let checks = vec![
-        Check { name: "accepting".to_owned(), ok: !app.shutdown.is_cancelled(), required: true },
+        Check {
+            name: "accepting".to_owned(),
+            ok: !app.leaving.load(Ordering::Relaxed) && !app.shutdown.is_cancelled(),
+            required: true,
+        },
         Check { name: "database".to_owned(), ok: matches!(database, Ok(Ok(_))), required: true },
         Check { name: "ghost".to_owned(), ok: matches!(ghost, Ok(Ok(_))), required: false },
     ];

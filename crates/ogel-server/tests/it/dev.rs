@@ -101,7 +101,7 @@ async fn stopping_leaves_no_build_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn production_serves_on_postgres_with_a_remote_ghost_until_it_is_told_to_stop() {
     let app = ogel_testkit::TestApp::start(ogel_testkit::Database::Postgres).await;
-    let config = &app.app.config;
+    let config = app.app.config();
     let environment = [
         ("DATABASE_URL", config.database.url.expose()),
         ("OGEL_GHOST_API_URL", config.ghost.url.as_str()),

@@ -1,0 +1,48 @@
+//! What one data-plane thread has to itself: its counters, its log lines, the callers it remembers, its connections.
+//!
+//! Nothing here is shared with another thread but by being read at a scrape; the locks inside are never contended.
+
+use crate::{access_log, callers::ThreadCallers, metrics::Counters, state::App, world::Entropy};
+use ogel_ghost::Ghost;
+use std::sync::Arc;
+
+pub(crate) struct Core {
+    pub(crate) app: App,
+    /// Connections to Ghost of this thread's own: what is only passed on from Ghost never leaves the thread.
+    pub(crate) ghost: Ghost,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) log: access_log::Buffer,
+    pub(crate) callers: ThreadCallers,
+    /// For ids, which need to be distinct and not secret: a system call less per request.
+    pub(crate) entropy: Entropy,
+}
+
+impl Core {
+    pub(crate) fn new(app: &App) -> Result<Arc<Self>, ogel_ghost::SetupError> {
+        let counters = app.counters();
+        Ok(Arc::new(Self {
+            ghost: app.ghost_of_a_thread()?,
+            log: app.access_log.buffer(counters.clone()),
+            counters,
+            callers: ThreadCallers::default(),
+            entropy: Entropy::seeded(app.world.entropy.next()),
+            app: app.clone(),
+        }))
+    }
+}
+
+/// A request being worked on, or a connection being open; counted down when it ends, however it ends.
+pub(crate) struct Counted<'a>(&'a crate::metrics::Counter);
+
+impl<'a> Counted<'a> {
+    pub(crate) fn new(counter: &'a crate::metrics::Counter) -> Self {
+        counter.add(1);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}

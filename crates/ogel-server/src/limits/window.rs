@@ -1,0 +1,135 @@
+//! One counter of a sliding window, in one word, so that threads count together without a lock.
+//!
+//! Two fixed windows, the earlier one weighed by how much of it the sliding window still covers. At the border of two
+//! windows this can be wrong by what came unevenly in the earlier one; it never admits more than the limit within a
+//! fixed window. A refused request is not counted: whoever keeps knocking is let in as soon as their turn comes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a window says of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub allowed: bool,
+    pub limit: u64,
+    /// How many more would be let in now.
+    pub remaining: u64,
+    /// Milliseconds until one more is let in, if none is now; else until the current window ends.
+    pub reset_ms: u64,
+}
+
+/// The number of the current window in 16 bits, what the one before it counted in 24, what this one has in 24.
+#[derive(Debug, Default)]
+pub struct Window(AtomicU64);
+
+/// The highest limit a window can hold.
+pub const MAX_LIMIT: u64 = (1 << 24) - 1;
+
+impl Window {
+    /// Counts one request at `now_ms` if fewer than `limit` came in the last `length_ms`.
+    pub fn take(&self, now_ms: u64, length_ms: u64, limit: u64) -> Decision {
+        let (limit, length_ms) = (limit.min(MAX_LIMIT), length_ms.max(1));
+        let (number, elapsed) = (now_ms / length_ms, now_ms % length_ms);
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let (before, current) = counts(word, number);
+            let weighed = (before * (length_ms - elapsed)).div_ceil(length_ms);
+            let used = weighed + current;
+            if used >= limit {
+                let reset_ms = until_free(before, current, limit, length_ms, elapsed);
+                return Decision { allowed: false, limit, remaining: 0, reset_ms };
+            }
+            let next = (number & 0xffff) << 48 | before << 24 | (current + 1);
+            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    let remaining = limit - used - 1;
+                    return Decision { allowed: true, limit, remaining, reset_ms: length_ms - elapsed };
+                }
+                Err(newer) => word = newer,
+            }
+        }
+    }
+}
+
+/// What the window before `number` and `number` itself have counted.
+fn counts(word: u64, number: u64) -> (u64, u64) {
+    let (stored, before, current) = (word >> 48, (word >> 24) & MAX_LIMIT, word & MAX_LIMIT);
+    match (number & 0xffff).wrapping_sub(stored) & 0xffff {
+        0 => (before, current),
+        1 => (current, 0),
+        _ => (0, 0),
+    }
+}
+
+/// Milliseconds until the weighed sum leaves room for one.
+fn until_free(before: u64, current: u64, limit: u64, length: u64, elapsed: u64) -> u64 {
+    // `count` in the earlier window weighs at most `room` once this much of the sliding window has passed it.
+    let passed = |count: u64, room: u64| length - (room * length / count.max(1)).min(length);
+    if current < limit {
+        return passed(before, limit - 1 - current).saturating_sub(elapsed).max(1);
+    }
+    // Not in this window: in the next one, in which what this one counted is the earlier.
+    (length - elapsed + passed(current, limit.saturating_sub(1))).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: u64 = 10_000;
+
+    fn admitted(window: &Window, at: u64, tries: u64, limit: u64) -> u64 {
+        (0..tries).filter(|_| window.take(at, LENGTH, limit).allowed).count() as u64
+    }
+
+    #[test]
+    fn a_window_admits_exactly_its_limit() {
+        let window = Window::default();
+        assert_eq!(admitted(&window, 1_000_000, 50, 10), 10);
+        let refused = window.take(1_000_000, LENGTH, 10);
+        assert_eq!(refused, Decision { allowed: false, limit: 10, remaining: 0, reset_ms: 11_000 });
+        assert_eq!(admitted(&window, 1_000_000 + 2 * LENGTH, 50, 10), 10);
+    }
+
+    #[test]
+    fn what_came_before_weighs_less_as_the_window_slides() {
+        let window = Window::default();
+        assert_eq!(admitted(&window, 9_999, 50, 10), 10);
+        assert_eq!(admitted(&window, 10_000, 50, 10), 0);
+        assert_eq!(admitted(&window, 15_000, 50, 10), 5);
+        assert_eq!(admitted(&window, 20_000, 50, 10), 5);
+    }
+
+    #[test]
+    fn the_time_named_by_a_refusal_is_exact() {
+        for (limit, first) in [(10, 0), (10, 3), (1, 0), (7, 6), (100, 50)] {
+            let window = Window::default();
+            admitted(&window, 3_000, first, limit);
+            let mut now = 14_321;
+            for _ in 0..30 {
+                admitted(&window, now, limit, limit);
+                let refused = window.take(now, LENGTH, limit);
+                assert!(!refused.allowed);
+                assert!(!window.take(now + refused.reset_ms - 1, LENGTH, limit).allowed, "{limit} {first} {now}");
+                now += refused.reset_ms;
+                assert!(window.take(now, LENGTH, limit).allowed, "{limit} {first} {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_count_together() {
+        let window = Window::default();
+        let total: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| admitted(&window, 5_000, 10_000, 777))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(total, 777);
+    }
+
+    #[test]
+    fn a_window_left_alone_for_long_starts_afresh() {
+        let window = Window::default();
+        admitted(&window, 5_000, 10, 10);
+        assert_eq!(admitted(&window, 5_000 + 1_000 * LENGTH, 50, 10), 10);
+    }
+}

@@ -1,0 +1,89 @@
+//! What happened, in numbers: every data-plane thread counts for itself, and a scrape adds the threads up.
+//!
+//! A counter has one writer, its thread, so counting is a plain load and store that no other core waits for. Labels are
+//! the nouns of the resource table and status classes: their number is fixed, whatever callers send.
+
+mod histogram;
+mod text;
+
+pub use histogram::Histogram;
+pub use text::render;
+
+use crate::{limits::Policy, resources::RESOURCES};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// A number that only its own thread changes.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, by: u64) {
+        self.set(self.get().wrapping_add(by));
+    }
+
+    pub fn sub(&self, by: u64) {
+        self.set(self.get().wrapping_sub(by));
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Requests for one noun.
+#[derive(Default)]
+pub struct Requests {
+    /// By status class: 1xx to 5xx.
+    pub by_class: [Counter; 5],
+    pub durations: Histogram,
+}
+
+/// What one thread has counted.
+pub struct Counters {
+    /// One per noun in the table's order, and one for paths without a noun.
+    requests: Box<[Requests]>,
+    pub in_flight: Counter,
+    pub connections: Counter,
+    pub connections_opened: Counter,
+    pub shed: Counter,
+    pub limited: [Counter; 4],
+    pub log_lines_lost: Counter,
+    pub upstream_attempts: Counter,
+    pub upstream_failures: Counter,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            requests: (0..=RESOURCES.len()).map(|_| Requests::default()).collect(),
+            in_flight: Counter::default(),
+            connections: Counter::default(),
+            connections_opened: Counter::default(),
+            shed: Counter::default(),
+            limited: Default::default(),
+            log_lines_lost: Counter::default(),
+            upstream_attempts: Counter::default(),
+            upstream_failures: Counter::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// One request is over. `noun` is its place in the table.
+    pub fn request(&self, noun: Option<usize>, status: http::StatusCode, took: Duration) {
+        let requests = &self.requests[noun.unwrap_or(RESOURCES.len()).min(RESOURCES.len())];
+        requests.by_class[usize::from(status.as_u16() / 100).clamp(1, 5) - 1].add(1);
+        requests.durations.observe(took);
+    }
+
+    pub fn limited(&self, policy: Policy) {
+        self.limited[policy as usize].add(1);
+    }
+}

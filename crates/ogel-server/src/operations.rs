@@ -1,0 +1,32 @@
+//! The operators' own listener: `/metrics`, `/health`, `/ready`. Not on the API's port, so that it needs no credential
+//! there and floods here do not keep a health check out.
+
+use crate::{metrics, resources::meta, state::App};
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use std::{io, net::SocketAddr};
+use tokio::net::TcpListener;
+
+/// Listens at `address` until shutdown, on the control plane.
+pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let routes = Router::new()
+        .route("/metrics", get(get_metrics))
+        .route("/health", get(meta::get_health))
+        .route("/ready", get(meta::get_ready))
+        .with_state(app.clone());
+    let (state, shutdown) = (app.clone(), app.shutdown.clone());
+    app.in_background(async move {
+        // Open to the end: what drains is still watched.
+        let served = axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the operations listener ended");
+        }
+        drop(state);
+    });
+    Ok(address)
+}
+
+async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&app.all_counters()))
+}

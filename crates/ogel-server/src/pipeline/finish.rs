@@ -1,0 +1,196 @@
+//! The last step: the envelope around a failure, the headers every answer has, one log line, the counters.
+
+use super::{cors, trace::Ids};
+use crate::{
+    access_log::Line,
+    caller::Caller,
+    edge::{Core, Peer},
+    error::{self, Failure},
+    limits::Verdict,
+    resources,
+    settings::Settings,
+};
+use axum::{body::Body, extract::MatchedPath};
+use bytes::BytesMut;
+use chrono::{DateTime, Utc};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use ogel_api::error::{Error, ErrorCode};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the log line and the counters will say of a request.
+pub(super) struct Record {
+    pub ids: Ids,
+    pub client: IpAddr,
+    /// The noun's place in the resource table.
+    pub noun: Option<usize>,
+    pub caller: Option<Arc<Caller>>,
+    pub limit: Option<Verdict>,
+    pub timing: Timings,
+    at: DateTime<Utc>,
+    method: Method,
+    /// A body whose length may have been said twice: see [`finish`].
+    was_chunked: bool,
+}
+
+/// Parts of the work that `Server-Timing` tells apart.
+#[derive(Clone, Copy)]
+pub(super) enum Timing {
+    Auth,
+    Work,
+}
+
+/// When each part ended.
+pub(super) struct Timings {
+    started: Instant,
+    ended: [Option<Instant>; 2],
+}
+
+impl Timings {
+    pub(super) fn mark(&mut self, part: Timing) {
+        self.ended[part as usize] = Some(Instant::now());
+    }
+
+    /// `auth;dur=0.012, work;dur=1.402, total;dur=1.431`, in milliseconds.
+    fn header(&self, total: Duration) -> Option<HeaderValue> {
+        let mut text = BytesMut::with_capacity(64);
+        let mut since = self.started;
+        for (name, ended) in ["auth;dur=", "work;dur="].into_iter().zip(self.ended) {
+            if let Some(ended) = ended {
+                push_millis(&mut text, name, ended - since);
+                text.extend_from_slice(b", ");
+                since = ended;
+            }
+        }
+        push_millis(&mut text, "total;dur=", total);
+        HeaderValue::from_maybe_shared(text.freeze()).ok()
+    }
+}
+
+fn push_millis(text: &mut BytesMut, name: &str, time: Duration) {
+    let micros = time.as_micros().min(999_999_999);
+    let mut number = itoa::Buffer::new();
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(number.format(micros / 1000).as_bytes());
+    let rest = (micros % 1000) as u16;
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    text.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+}
+
+impl Record {
+    pub(super) fn begin<B>(core: &Core, peer: &Peer, request: &Request<B>) -> Self {
+        Self {
+            ids: Ids::new(request.headers(), &core.app.world, &core.entropy),
+            client: peer.address,
+            noun: resources::noun_of(request.uri().path()),
+            caller: None,
+            limit: None,
+            timing: Timings { started: Instant::now(), ended: [None; 2] },
+            at: core.app.world.now(),
+            method: request.method().clone(),
+            was_chunked: request.version() == Version::HTTP_11
+                && request.headers().contains_key(header::TRANSFER_ENCODING),
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.at.timestamp_millis().max(0).unsigned_abs()
+    }
+
+    pub(super) fn started_at(&self, plus: Duration) -> tokio::time::Instant {
+        (self.timing.started + plus).into()
+    }
+
+    /// A limit is reached.
+    pub(super) fn refuse(&mut self, core: &Core, verdict: Verdict) -> Failure {
+        core.counters.limited(verdict.policy);
+        self.limit = Some(verdict);
+        let (seconds, limit, what) = (verdict.reset_seconds(), verdict.decision.limit, verdict.policy.as_str());
+        let message = format!(
+            "too many requests: the limit `{what}` is {limit} per {} seconds; try again in {seconds} s",
+            verdict.window_seconds()
+        );
+        Error::new(ErrorCode::RateLimited, message).retry_after(Duration::from_secs(seconds)).into()
+    }
+}
+
+pub(super) fn finish(
+    core: &Core,
+    settings: &Settings,
+    record: Record,
+    mut answer: Response<Body>,
+    origin: Option<HeaderValue>,
+) -> Response<Body> {
+    let failure = answer.extensions_mut().remove::<Arc<Error>>();
+    if let Some(failure) = &failure {
+        error::render(&mut answer, failure, &record.ids.request, record.ids.trace());
+    }
+    let took = record.timing.started.elapsed();
+    let headers = answer.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&record.ids.request) {
+        headers.insert(REQUEST_ID, value);
+    }
+    // Browsers must not guess that an answer is something to run or to frame.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(verdict) = &record.limit {
+        verdict.write(headers, record.now_ms());
+    }
+    if !settings.server.allowed_origins.is_empty() {
+        cors::write(headers, origin);
+    }
+    if settings.server.server_timing
+        && let Some(value) = record.timing.header(took)
+    {
+        headers.insert(SERVER_TIMING, value);
+    }
+    // A request whose length could be read in two ways ends its connection (RFC 9112 6.3): nothing can hide behind it.
+    if record.was_chunked {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    log(core, &record, &answer, failure.as_deref(), took);
+    core.counters.request(record.noun, answer.status(), took);
+    answer
+}
+
+/// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
+fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&Error>, took: Duration) {
+    let route = answer.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if let Some(failure) = failure
+        && failure.code.status().is_server_error()
+    {
+        let cause = failure.cause.as_deref().map(chain).unwrap_or_default();
+        let (request_id, trace_id, code) = (&*record.ids.request, record.ids.trace(), failure.code.as_str());
+        tracing::error!(method = %record.method, route, code, request_id, trace_id, cause, "request failed");
+    }
+    core.log.write(&Line {
+        at: record.at,
+        request_id: &record.ids.request,
+        trace_id: record.ids.trace(),
+        client: record.client,
+        caller: record.caller.as_ref().map(|caller| &*caller.log_id),
+        method: &record.method,
+        route,
+        status: answer.status().as_u16(),
+        code: failure.map(|failure| failure.code.as_str()),
+        took,
+        attempts: "",
+    });
+}
+
+/// An error and all it was caused by, in one line.
+fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! The configuration as it is now: swapped as a whole when its file changes, never half of one and half of another.
+//!
+//! Whoever reads it takes a snapshot per request; nobody waits for anybody.
+
+use crate::{config::Config, limits::Limits};
+use arc_swap::{ArcSwap, Guard};
+use std::{ops::Deref, sync::Arc};
+
+/// A configuration and what is worked out from it once.
+pub struct Settings {
+    config: Config,
+    pub limits: Limits,
+}
+
+impl Deref for Settings {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// What cannot change while the process runs: sockets that are bound, connections and keys that are in use.
+fn fixed(config: &Config) -> [(&'static str, String); 6] {
+    let server = &config.server;
+    [
+        ("server.listen", server.listen.clone()),
+        ("server.threads", server.threads.to_string()),
+        ("server.operations_listen", server.operations_listen.clone()),
+        ("server.takeover_socket", server.takeover_socket.clone()),
+        ("database, ghost, studio", {
+            // Secrets are compared, never printed.
+            let (database, ghost) = (&config.database, &config.ghost);
+            format!(
+                "{} {} {} {ghost:?} {} {:?}",
+                database.url.expose(),
+                database.max_connections,
+                database.acquire_timeout_seconds,
+                ghost.api_key.expose(),
+                config.studio,
+            )
+        }),
+        ("secrets", config.secrets.encryption_key.expose().to_owned()),
+    ]
+}
+
+/// The current [`Settings`].
+pub struct Current(ArcSwap<Settings>);
+
+impl Current {
+    pub fn new(config: Config) -> Self {
+        Self(ArcSwap::from_pointee(Settings { limits: Limits::new(&config), config }))
+    }
+
+    pub fn load(&self) -> Guard<Arc<Settings>> {
+        self.0.load()
+    }
+
+    /// Takes over `config`; returns the keys whose change shows only after a restart.
+    pub fn replace(&self, config: Config) -> Vec<&'static str> {
+        let before = fixed(&self.load().config);
+        let pending =
+            before.iter().zip(fixed(&config)).filter(|(old, new)| **old != *new).map(|(old, _)| old.0).collect();
+        self.0.store(Arc::new(Settings { limits: Limits::new(&config), config }));
+        pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_takes_effect_at_once_and_names_what_waits_for_a_restart() {
+        let current = Current::new(Config::default());
+        let mut next = Config::default();
+        next.server.request_timeout_seconds = 7;
+        assert_eq!(current.replace(next.clone()), Vec::<&str>::new());
+        assert_eq!(current.load().server.request_timeout_seconds, 7);
+        next.server.threads = 3;
+        next.ghost.api_key = crate::config::Secret::new("other");
+        assert_eq!(current.replace(next), ["server.threads", "database, ghost, studio"]);
+    }
+}
