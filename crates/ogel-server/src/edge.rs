@@ -92,7 +92,8 @@ impl Edge {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// A listener that others may listen beside.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -149,11 +150,11 @@ async fn accept(
     protocols: Arc<Protocols>,
     connections: TaskTracker,
 ) {
-    let shutdown = core.app.shutdown.clone();
+    let closing = core.app.closing.clone();
     loop {
         let accepted = tokio::select! {
             accepted = next(&listener, &places) => accepted,
-            () = shutdown.cancelled() => return,
+            () = closing.cancelled() => return,
         };
         match accepted {
             Ok((stream, address, place)) => {

@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 /// Listens at `address` until shutdown, on the control plane.
 pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
+    // As the data plane does: a successor must be able to listen while its predecessor still does.
+    let listener = TcpListener::from_std(crate::edge::bind(address)?)?;
     let address = listener.local_addr()?;
     let routes = Router::new()
         .route("/metrics", get(get_metrics))

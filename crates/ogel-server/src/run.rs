@@ -141,14 +141,23 @@ async fn housekeeping(app: &App) {
     }
 }
 
-/// Ends everything in order: readiness off, no new connections, requests finished, streams told, background work done,
-/// database closed.
+/// How long connections that are in use get to end by themselves, each with its next answer: one that is cut while
+/// idle may be cut under a request that is on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The gentle part of stopping: load balancers look elsewhere, then no connection is taken any more, and those there
+/// are end with their next answer.
+async fn leave(app: &App) {
+    app.leaving.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(app.config().server.unready_seconds)).await;
+    app.closing.cancel();
+    tokio::time::sleep(LINGER).await;
+}
+
+/// Ends everything in order: no new connections, requests finished, streams told, background work done, database closed.
 pub async fn stop(app: &App, running: Running) {
     app.leaving.store(true, Ordering::Relaxed);
-    let unready = app.config().server.unready_seconds;
-    if unready > 0 {
-        tokio::time::sleep(Duration::from_secs(unready)).await;
-    }
+    app.closing.cancel();
     app.shutdown.cancel();
     if tokio::task::spawn_blocking(move || running.edge.join()).await.is_err() {
         tracing::error!("the data plane did not end cleanly");
@@ -231,8 +240,9 @@ pub async fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
         () = replaced => tracing::info!("a successor has taken over"),
         () = reload::watch(&app, &running, &origin) => {}
     }
-    drop(sockets);
     tracing::info!("draining");
+    leave(&app).await;
+    drop(sockets);
     stop(&app, running).await;
     Ok(())
 }

@@ -52,7 +52,9 @@ pub struct AppState {
     pub logins: Semaphore,
     /// Whether load balancers should look elsewhere; a while before [`Self::shutdown`].
     pub leaving: AtomicBool,
-    /// Says "we are shutting down" to listeners, streams and background tasks.
+    /// Says "take no new connections" to listeners; a moment before [`Self::shutdown`].
+    pub closing: CancellationToken,
+    /// Says "we are shutting down" to connections, streams and background tasks.
     pub shutdown: CancellationToken,
     /// WebSockets that must say goodbye before their thread ends.
     pub streams: TaskTracker,
@@ -102,6 +104,7 @@ impl AppState {
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),
             logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
+            closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
             background: TaskTracker::new(),

@@ -91,6 +91,19 @@ impl TestApp {
         self.running.edge.address
     }
 
+    /// What operators see at `path`, as text.
+    pub async fn operations(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.running.operations.unwrap());
+        let response = crate::http_client().get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The access log's lines up to now.
+    pub fn access_log(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Somebody new, logged in, with an organization of their own.
     pub async fn sign_up(&self, name: &str) -> Api {
         let anonymous = self.anonymous();

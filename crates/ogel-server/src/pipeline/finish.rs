@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use ogel_api::error::{Error, ErrorCode};
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Record {
     pub timing: Timings,
     at: DateTime<Utc>,
     method: Method,
+    is_http1: bool,
     /// A body whose length may have been said twice: see [`finish`].
     was_chunked: bool,
 }
@@ -94,8 +95,8 @@ impl Record {
             timing: Timings { started: Instant::now(), ended: [None; 2] },
             at: core.app.world.now(),
             method: request.method().clone(),
-            was_chunked: request.version() == Version::HTTP_11
-                && request.headers().contains_key(header::TRANSFER_ENCODING),
+            is_http1: request.version() <= Version::HTTP_11,
+            was_chunked: request.headers().contains_key(header::TRANSFER_ENCODING),
         }
     }
 
@@ -150,7 +151,8 @@ pub(super) fn finish(
         headers.insert(SERVER_TIMING, value);
     }
     // A request whose length could be read in two ways ends its connection (RFC 9112 6.3): nothing can hide behind it.
-    if record.was_chunked {
+    // And a process that leaves lets its clients go, answer by answer.
+    if record.is_http1 && (record.was_chunked || core.app.leaving.load(Ordering::Relaxed)) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     log(core, &record, &answer, failure.as_deref(), took);
