@@ -10,6 +10,9 @@
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
 //! - [`dev`]: everything on one machine with nothing installed
 
+// A request's whole way is one future, and its type is as deep as the way is long.
+#![recursion_limit = "256"]
+
 pub mod access_log;
 pub mod bridge;
 pub mod caller;

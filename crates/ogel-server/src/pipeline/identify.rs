@@ -61,7 +61,8 @@ async fn resolve(core: &Arc<Core>, token: &str) -> Result<Identity> {
             });
             Some(caller)
         }
-        Remembered::Nothing => ask(core, is_key, hash).await?,
+        // Boxed: the way to the database is long, and its room would be moved with every request that needs none of it.
+        Remembered::Nothing => Box::pin(ask(core, is_key, hash)).await?,
     };
     let now = core.app.world.now();
     Ok(match caller {

@@ -257,3 +257,50 @@ fn a_process_told_to_stop_answers_what_it_has_begun_and_lets_its_clients_go() {
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
     assert!(TcpStream::connect(process.address).is_err());
 }
+
+/// A certificate for `localhost`, signed by itself, with its key; and its bytes.
+fn certificate(folder: &Folder) -> Vec<u8> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    // The key first: the pair is complete once the certificate, which is looked at first, has changed.
+    std::fs::write(folder.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.path("cert.pem"), made.cert.pem()).unwrap();
+    made.cert.der().to_vec()
+}
+
+/// The protocol that was agreed on, and whether the server showed the certificate `trusted`.
+async fn handshake(address: SocketAddr, trusted: &[u8], protocols: &[&str]) -> Option<Vec<u8>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.to_vec().into()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.ok()?;
+    stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_offers_http2_and_a_renewed_certificate_is_served_without_a_restart() {
+    let folder = Folder::new();
+    let first = certificate(&folder);
+    let files = ["certificate", "key"].map(|name| {
+        let file = if name == "key" { "key.pem" } else { "cert.pem" };
+        format!("tls_{name} = \"{}\"\n", folder.path(file).display())
+    });
+    folder.configure("127.0.0.1:0", &files.concat());
+    let mut process = folder.start();
+    assert_eq!(handshake(process.address, &first, &["h2", "http/1.1"]).await.unwrap(), b"h2");
+    assert_eq!(handshake(process.address, &first, &["http/1.1"]).await.unwrap(), b"http/1.1");
+    // Clear text on the same port is nobody's request.
+    assert!(Client::new(process.address).get("/api/v2/version").is_err());
+    let second = certificate(&folder);
+    said(&mut process.log, "a new certificate is served");
+    assert!(handshake(process.address, &first, &["h2"]).await.is_none());
+    assert_eq!(handshake(process.address, &second, &["h2"]).await.unwrap(), b"h2");
+    std::fs::write(folder.path("cert.pem"), "no certificate").unwrap();
+    said(&mut process.log, "the certificate cannot be read again");
+    assert_eq!(handshake(process.address, &second, &["h2"]).await.unwrap(), b"h2");
+    process.end();
+}
