@@ -3,12 +3,14 @@
 //! Next: `calls.rs`, which says what each call is.
 
 use crate::{
-    config::{CallContext, Credential, GhostConfig, SetupError},
+    config::{CallContext, Credential, GhostConfig, SetupError, secret_header},
     error::GhostError,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use ogel_proxy::{Connector, Random, Replay, Retrier, RetryBudget, Upstream, Verdict, join};
+use ogel_proxy::{
+    Connector, OutgoingBody, Random, Replay, Retrier, RetryBudget, Sending, Upstream, UpstreamConfig, Verdict, join,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{
@@ -47,19 +49,12 @@ impl std::fmt::Debug for Ghost {
 impl Ghost {
     /// Opens nothing yet. `random` spreads the retries.
     pub fn new(config: GhostConfig, connector: Connector, random: Random) -> Result<Self, SetupError> {
-        let wrong = || SetupError::BaseUrl(config.base_url.clone());
-        let base: Uri = config.base_url.parse().map_err(|_| wrong())?;
-        let is_plain = matches!(base.scheme_str(), Some("http" | "https")) && base.query().is_none();
-        if !is_plain || base.path().trim_end_matches('/').ends_with("/v1") {
-            return Err(wrong());
-        }
-        let upstream = Upstream::new(base, connector, config.limits).map_err(|_| wrong())?;
-        let mut platform_key =
-            HeaderValue::from_str(config.platform_key.expose()).map_err(|_| SetupError::PlatformKey)?;
-        if platform_key.is_empty() {
-            return Err(SetupError::PlatformKey);
-        }
-        platform_key.set_sensitive(true);
+        let urls = std::iter::once(&config.base_url).chain(&config.more_base_urls);
+        let bases = urls.map(|url| base_uri(url)).collect::<Result<Vec<_>, _>>()?;
+        let (limits, breaker, ejection) = (config.limits, config.breaker, config.ejection);
+        let upstream_config = UpstreamConfig { limits, breaker, ejection, random: random.clone() };
+        let upstream = Upstream::with(bases, connector, upstream_config).map_err(|_| SetupError::BaseUrlsDiffer)?;
+        let platform_key = secret_header(config.platform_key.expose()).ok_or(SetupError::PlatformKey)?;
         let response_format = HeaderValue::from_str(&config.response_format).map_err(|_| SetupError::ResponseFormat)?;
         let retrier = Retrier::new(config.retry, RetryBudget::default(), random.clone());
         Ok(Self(Arc::new(Inner { upstream, config, random, retrier, platform_key, response_format })))
@@ -77,16 +72,15 @@ impl Ghost {
         headers.insert(RESPONSE_FORMAT, self.0.response_format.clone());
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("ogeld/", env!("CARGO_PKG_VERSION"))));
         let secret = |text: &str| {
-            let value = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
-            let mut value = value.ok_or_else(|| GhostError::unsendable("the credential cannot stand in a header"))?;
-            value.set_sensitive(true);
-            Ok::<_, GhostError>(value)
+            secret_header(text).ok_or_else(|| GhostError::unsendable("the credential cannot stand in a header"))
         };
         match credential {
             None => {}
             Some(Credential::Platform) => drop(headers.insert(KEY, self.0.platform_key.clone())),
             Some(Credential::ProjectKey(key)) => drop(headers.insert(KEY, secret(key)?)),
             Some(Credential::Jwt(jwt)) => drop(headers.insert(JWT, secret(jwt)?)),
+            Some(Credential::PreparedKey(key)) => drop(headers.insert(KEY, key.clone())),
+            Some(Credential::PreparedJwt(jwt)) => drop(headers.insert(JWT, jwt.clone())),
         }
         Ok(headers)
     }
@@ -109,25 +103,31 @@ impl Ghost {
     pub(crate) async fn send(&self, ctx: CallContext<'_>, call: Call<'_>) -> Result<Response<Bytes>, GhostError> {
         let uri = join(self.0.upstream.base(), call.segments, call.query)
             .map_err(|error| GhostError::unsendable(&format!("no URL for the call: {error}")))?;
-        let mut headers = self.headers(call.credential)?;
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.extend(ctx.headers().map(|(name, value)| (HeaderName::from_static(name), value)));
-        let body = call.body.transpose()?;
-        if body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        let body = body.unwrap_or_default();
+        let has_body = call.body.is_some();
+        let body = call.body.transpose()?.unwrap_or_default();
+        // Written anew for each attempt, which costs a retry more and the one attempt that most calls are no copy.
+        let request = || {
+            let mut headers = self.headers(call.credential)?;
+            headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            headers.extend(ctx.headers().map(|(name, value)| (HeaderName::from_static(name), value)));
+            if has_body {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+            let mut request = Request::new(OutgoingBody::from(body.clone()));
+            *request.method_mut() = call.method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = headers;
+            Ok::<_, GhostError>(request)
+        };
         let earlier_uncertain = AtomicBool::new(false);
 
         let attempt = |number| {
-            let mut request = Request::new(body.clone());
-            *request.method_mut() = call.method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.headers_mut() = headers.clone();
+            let request = request();
             let deadline = ctx.deadline.min(Instant::now() + self.0.config.call_timeout);
             let earlier_uncertain = &earlier_uncertain;
             async move {
-                let mut error = match self.0.upstream.send_buffered(request, deadline, call.repeat.replay()).await {
+                let how = Sending { deadline, replay: call.repeat.replay(), log: ctx.attempts };
+                let mut error = match self.0.upstream.send_buffered_with(request?, how).await {
                     Ok(response) if response.status().is_success() => return Ok(response),
                     Ok(response) => GhostError::from_response(&response),
                     Err(error) => GhostError::from(error),
@@ -152,6 +152,17 @@ impl Ghost {
         // Never at once: a Ghost that accepts and closes would be asked as fast as the network allows.
         policy.backoff(attempt, (self.0.random)()).max(Duration::from_millis(20))
     }
+}
+
+fn base_uri(url: &str) -> Result<Uri, SetupError> {
+    let wrong = || SetupError::BaseUrl(url.to_owned());
+    let base: Uri = url.parse().map_err(|_| wrong())?;
+    let is_plain = matches!(base.scheme_str(), Some("http" | "https")) && base.query().is_none();
+    let has_host = base.host().is_some_and(|host| !host.is_empty());
+    if !is_plain || !has_host || base.path().trim_end_matches('/').ends_with("/v1") {
+        return Err(wrong());
+    }
+    Ok(base)
 }
 
 /// One call, as `calls.rs` describes it.

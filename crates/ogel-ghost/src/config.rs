@@ -2,7 +2,7 @@
 //! environment. Next: `client.rs`.
 
 use http::HeaderValue;
-use ogel_proxy::{Limits, RetryPolicy, WebSocketLimits};
+use ogel_proxy::{AttemptLog, BreakerConfig, EjectionConfig, Limits, RetryPolicy, WebSocketLimits};
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
@@ -24,6 +24,19 @@ impl Secret {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// The credential as [`Credential::PreparedKey`] or [`Credential::PreparedJwt`] take it: a caller that makes many
+    /// calls checks and copies it once. `None` if it is empty or cannot stand in a header.
+    pub fn to_header(&self) -> Option<HeaderValue> {
+        secret_header(&self.0)
+    }
+}
+
+/// `None`: empty, or no header value.
+pub(crate) fn secret_header(secret: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(secret).ok().filter(|value| !value.is_empty())?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl fmt::Debug for Secret {
@@ -37,6 +50,9 @@ impl fmt::Debug for Secret {
 pub struct GhostConfig {
     /// `http(s)://host[:port]`, without `/v1`.
     pub base_url: String,
+    /// Further addresses of the same Ghost, which share the load; they differ from `base_url` in nothing but host and
+    /// port. Realtime connections go to the first.
+    pub more_base_urls: Vec<String>,
     /// For provisioning and reconciling; never leaves the server.
     pub platform_key: Secret,
     /// The version whose shapes Ghost answers in.
@@ -45,6 +61,10 @@ pub struct GhostConfig {
     pub call_timeout: Duration,
     pub limits: Limits,
     pub retry: RetryPolicy,
+    /// When Ghost is left alone for a while; `None`: never.
+    pub breaker: Option<BreakerConfig>,
+    /// When one of several addresses is left out.
+    pub ejection: EjectionConfig,
     pub realtime: RealtimeConfig,
 }
 
@@ -52,11 +72,14 @@ impl GhostConfig {
     pub fn new(base_url: impl Into<String>, platform_key: Secret) -> Self {
         Self {
             base_url: base_url.into(),
+            more_base_urls: Vec::new(),
             platform_key,
             response_format: "1.8.0".to_owned(),
             call_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             retry: RetryPolicy::default(),
+            breaker: Some(BreakerConfig::default()),
+            ejection: EjectionConfig::default(),
             realtime: RealtimeConfig::default(),
         }
     }
@@ -104,6 +127,10 @@ pub enum Credential<'a> {
     ProjectKey(&'a str),
     /// One person.
     Jwt(&'a str),
+    /// [`Self::ProjectKey`], made ready by [`Secret::to_header`].
+    PreparedKey(&'a HeaderValue),
+    /// [`Self::Jwt`], made ready by [`Secret::to_header`].
+    PreparedJwt(&'a HeaderValue),
 }
 
 impl Credential<'_> {
@@ -112,6 +139,9 @@ impl Credential<'_> {
             Self::Platform => OwnedCredential::Platform,
             Self::ProjectKey(key) => OwnedCredential::ProjectKey(Secret::new(key)),
             Self::Jwt(jwt) => OwnedCredential::Jwt(Secret::new(jwt)),
+            // What is no text is no credential either: Ghost refuses the empty one.
+            Self::PreparedKey(key) => OwnedCredential::ProjectKey(Secret::new(key.to_str().unwrap_or_default())),
+            Self::PreparedJwt(jwt) => OwnedCredential::Jwt(Secret::new(jwt.to_str().unwrap_or_default())),
         }
     }
 }
@@ -120,8 +150,8 @@ impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Platform => "Platform",
-            Self::ProjectKey(_) => "ProjectKey(…)",
-            Self::Jwt(_) => "Jwt(…)",
+            Self::ProjectKey(_) | Self::PreparedKey(_) => "ProjectKey(…)",
+            Self::Jwt(_) | Self::PreparedJwt(_) => "Jwt(…)",
         })
     }
 }
@@ -156,12 +186,14 @@ pub struct CallContext<'a> {
     pub deadline: Instant,
     pub request_id: Option<&'a str>,
     pub traceparent: Option<&'a str>,
+    /// Where each attempt is noted.
+    pub attempts: Option<&'a AttemptLog>,
 }
 
 impl CallContext<'_> {
     /// A call that belongs to no request.
     pub fn within(limit: Duration) -> Self {
-        Self { deadline: Instant::now() + limit, request_id: None, traceparent: None }
+        Self { deadline: Instant::now() + limit, request_id: None, traceparent: None, attempts: None }
     }
 
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
@@ -177,6 +209,8 @@ impl CallContext<'_> {
 pub enum SetupError {
     #[error("`{0}` is not a base URL of Ghost; write it as `https://ghost.example.com`, without `/v1`")]
     BaseUrl(String),
+    #[error("the base URLs of one Ghost have to share scheme and path")]
+    BaseUrlsDiffer,
     #[error("the platform key is empty or cannot stand in a header")]
     PlatformKey,
     #[error("the response format cannot stand in a header")]

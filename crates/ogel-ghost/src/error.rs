@@ -20,6 +20,8 @@ pub struct GhostErrorKind(Cow<'static, str>);
 impl GhostErrorKind {
     /// Ghost could not be reached.
     pub const UNREACHABLE: Self = Self(Cow::Borrowed("ogel_unreachable"));
+    /// Ghost failed so often that it is not asked for a while.
+    pub const RESTING: Self = Self(Cow::Borrowed("ogel_resting"));
     /// Ghost did not answer in time.
     pub const TIMEOUT: Self = Self(Cow::Borrowed("ogel_timeout"));
     /// Ghost closed the connection before it had answered.
@@ -161,13 +163,24 @@ impl From<UpstreamError> for GhostError {
             UpstreamError::Connect { .. } | UpstreamError::Tls { .. } | UpstreamError::Reset { sent: false, .. } => {
                 (GhostErrorKind::UNREACHABLE, ErrorCode::UpstreamUnavailable)
             }
-            UpstreamError::ConnectTimeout | UpstreamError::FirstByteTimeout | UpstreamError::Deadline { .. } => {
-                (GhostErrorKind::TIMEOUT, ErrorCode::UpstreamTimeout)
+            UpstreamError::BreakerOpen { .. } => (GhostErrorKind::RESTING, ErrorCode::UpstreamUnavailable),
+            UpstreamError::ConnectTimeout
+            | UpstreamError::FirstByteTimeout
+            | UpstreamError::BodyIdleTimeout
+            | UpstreamError::Deadline { .. } => (GhostErrorKind::TIMEOUT, ErrorCode::UpstreamTimeout),
+            UpstreamError::RequestBody { .. } if error.request_body_too_large().is_some() => {
+                (GhostErrorKind::UNSENDABLE, ErrorCode::PayloadTooLarge)
             }
-            UpstreamError::Reset { .. } => (GhostErrorKind::RESET, ErrorCode::UpstreamInvalidResponse),
+            UpstreamError::RequestBody { .. } => (GhostErrorKind::UNSENDABLE, ErrorCode::ValidationFailed),
+            UpstreamError::Reset { .. } | UpstreamError::Truncated { .. } => {
+                (GhostErrorKind::RESET, ErrorCode::UpstreamInvalidResponse)
+            }
             _ => (GhostErrorKind::INVALID_RESPONSE, ErrorCode::UpstreamInvalidResponse),
         };
         let mut failure = Self::new(kind, code, &error.to_string(), error.may_have_been_processed());
+        if let UpstreamError::BreakerOpen { retry_after } = &error {
+            failure.retry_after = Some(*retry_after);
+        }
         failure.source = Some(Box::new(error));
         failure
     }

@@ -5,9 +5,17 @@
 use crate::error::{ConnectReason, UpstreamError};
 use http::Uri;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
@@ -20,6 +28,62 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
+/// An open connection. Plain TCP, which most traffic goes over, is known to the compiler; the rest is behind a pointer.
+pub enum Stream {
+    Plain(TcpStream),
+    Boxed(Box<dyn Io>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Boxed(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Boxed(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Self::Boxed(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Boxed(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Boxed(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Boxed(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 /// Opens byte streams. Dropping the future must abandon the attempt.
 pub trait Connect: Send + Sync {
     fn connect<'a>(&'a self, host: &'a str, port: u16, tls: bool) -> BoxFuture<'a, io::Result<Box<dyn Io>>>;
@@ -27,7 +91,13 @@ pub trait Connect: Send + Sync {
 
 /// Opens connections; a clone is a reference count.
 #[derive(Clone)]
-pub struct Connector(Arc<dyn Connect>);
+pub struct Connector(Way);
+
+#[derive(Clone)]
+enum Way {
+    Direct(Arc<Direct>),
+    Custom(Arc<dyn Connect>),
+}
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,23 +125,29 @@ impl Connector {
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let mut config = versions.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(Direct { tls: TlsConnector::from(Arc::new(config)) })))
+        Ok(Self(Way::Direct(Arc::new(Direct { tls: TlsConnector::from(Arc::new(config)) }))))
     }
 
     /// Whatever `connect` opens.
     pub fn custom(connect: Arc<dyn Connect>) -> Self {
-        Self(connect)
+        Self(Way::Custom(connect))
     }
 
     /// Opens a connection to the host of `uri`, within `limit`. `https` and `wss` mean TLS.
-    pub async fn open(&self, uri: &Uri, limit: Duration) -> Result<Box<dyn Io>, UpstreamError> {
+    pub async fn open(&self, uri: &Uri, limit: Duration) -> Result<Stream, UpstreamError> {
         let missing =
             || UpstreamError::protocol(io::Error::new(io::ErrorKind::InvalidInput, "the upstream has no host"));
         let tls = matches!(uri.scheme_str(), Some("https" | "wss"));
         // A literal IPv6 address stands in brackets in a URI and without them everywhere else.
         let host = uri.host().ok_or_else(missing)?.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        match timeout(limit, self.0.connect(host, port, tls)).await {
+        let connect = async {
+            match &self.0 {
+                Way::Direct(direct) => direct.connect(host, port, tls).await,
+                Way::Custom(custom) => custom.connect(host, port, tls).await.map(Stream::Boxed),
+            }
+        };
+        match timeout(limit, connect).await {
             Err(_) => Err(UpstreamError::ConnectTimeout),
             Ok(Ok(io)) => Ok(io),
             Ok(Err(error)) => Err(classify(error)),
@@ -106,23 +182,21 @@ struct Direct {
     tls: TlsConnector,
 }
 
-impl Connect for Direct {
-    fn connect<'a>(&'a self, host: &'a str, port: u16, tls: bool) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
-        Box::pin(async move {
-            let resolved = tokio::net::lookup_host((host, port)).await.map_err(|e| io::Error::other(Stage::Dns(e)))?;
-            // Resolved in order: a name with a dead IPv6 address still reaches its IPv4 one if refusal is quick, and
-            // the connect timeout covers the case where it is not.
-            let addresses: Vec<_> = resolved.collect();
-            let stream = TcpStream::connect(addresses.as_slice()).await?;
-            stream.set_nodelay(true)?;
-            if !tls {
-                return Ok(Box::new(stream) as Box<dyn Io>);
-            }
-            let failed = |error| io::Error::other(Stage::Tls(error));
-            let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(io::Error::other(error)))?;
-            let stream = self.tls.connect(name, stream).await.map_err(failed)?;
-            Ok(Box::new(stream) as Box<dyn Io>)
-        })
+impl Direct {
+    async fn connect(&self, host: &str, port: u16, tls: bool) -> io::Result<Stream> {
+        let resolved = tokio::net::lookup_host((host, port)).await.map_err(|e| io::Error::other(Stage::Dns(e)))?;
+        // Resolved in order: a name with a dead IPv6 address still reaches its IPv4 one if refusal is quick, and the
+        // connect timeout covers the case where it is not.
+        let addresses: Vec<_> = resolved.collect();
+        let stream = TcpStream::connect(addresses.as_slice()).await?;
+        stream.set_nodelay(true)?;
+        if !tls {
+            return Ok(Stream::Plain(stream));
+        }
+        let failed = |error| io::Error::other(Stage::Tls(error));
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(io::Error::other(error)))?;
+        let stream = self.tls.connect(name, stream).await.map_err(failed)?;
+        Ok(Stream::Boxed(Box::new(stream)))
     }
 }
 
@@ -135,7 +209,7 @@ mod tests {
         Connector::with_roots(RootCertStore::empty()).unwrap()
     }
 
-    async fn open(uri: &str) -> Result<Box<dyn Io>, UpstreamError> {
+    async fn open(uri: &str) -> Result<Stream, UpstreamError> {
         connector().open(&uri.parse().unwrap(), Duration::from_secs(5)).await
     }
 

@@ -1,12 +1,18 @@
 //! Which headers pass from one side to the other: those on a list, and no others. A list of what is forbidden would
-//! miss the next header an upstream trusts. Hop-by-hop headers never pass, even when a list names them, nor what
-//! `Connection` names. Next: the lists themselves, which belong to whoever knows the two sides.
+//! miss the next header an upstream trusts. Hop-by-hop and framing headers never pass, even when a list names them, nor
+//! what `Connection` names. Next: the lists themselves, which belong to whoever knows the two sides.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::sync::Arc;
 
-/// Headers that belong to one connection (RFC 9110 7.6.1), and those that frame or authenticate it.
-const HOP_BY_HOP: &[&str] = &[
+/// Headers that belong to one connection (RFC 9110 7.6.1), and those that frame or address the message: who sends it
+/// writes those.
+const NEVER: &[&str] = &[
     "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -15,20 +21,31 @@ const HOP_BY_HOP: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "http2-settings",
 ];
 
-/// An allow-list of header names.
+/// What a trailer may not say, because it had to be known before the body (RFC 9110 6.5.1).
+const NEVER_IN_TRAILERS: &[&str] = &[
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "set-cookie",
+    "www-authenticate",
+];
+
+/// An allow-list of header names; a clone is a reference count.
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
     /// Sorted by length, then bytes: most names miss by their length alone.
-    allowed: Box<[&'static str]>,
+    allowed: Arc<[&'static str]>,
 }
 
 impl HeaderRules {
-    /// Names are lower case; a hop-by-hop name is left out of the list.
+    /// Names are lower case; one that never passes is left out of the list.
     pub fn new(allowed: &[&'static str]) -> Self {
-        let mut allowed: Vec<_> = allowed.iter().copied().filter(|name| !HOP_BY_HOP.contains(name)).collect();
+        let mut allowed: Vec<_> = allowed.iter().copied().filter(|name| !NEVER.contains(name)).collect();
         debug_assert!(allowed.iter().all(|name| !name.bytes().any(|b| b.is_ascii_uppercase())), "names are lower case");
         allowed.sort_unstable_by_key(|name| (name.len(), *name));
         Self { allowed: allowed.into() }
@@ -36,26 +53,71 @@ impl HeaderRules {
 
     /// Whether a header of this name may pass.
     pub fn allows(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
+        self.allows_str(name.as_str())
+    }
+
+    fn allows_str(&self, name: &str) -> bool {
         self.allowed.binary_search_by_key(&(name.len(), name), |allowed| (allowed.len(), *allowed)).is_ok()
     }
 
-    /// Adds to `to` what `from` has on the list, repeated headers in their order.
+    /// Adds to `to` what `from` has on the list, repeated headers in their order. One pass, nothing allocated but what
+    /// `to` needs.
     pub fn copy(&self, from: &HeaderMap, to: &mut HeaderMap) {
-        let is_connection_bound = |name: &HeaderName| {
-            from.get_all(header::CONNECTION).iter().any(|value| {
-                value
-                    .as_bytes()
-                    .split(|b| *b == b',')
-                    .any(|named| named.trim_ascii().eq_ignore_ascii_case(name.as_ref()))
-            })
-        };
+        let names_headers = from.contains_key(header::CONNECTION) && tokens(from, header::CONNECTION).any(is_a_name);
         for (name, value) in from {
-            if self.allows(name) && !is_connection_bound(name) {
+            if self.allows(name) && !(names_headers && has_token(from, header::CONNECTION, name.as_str())) {
                 to.append(name, value.clone());
             }
         }
     }
+
+    /// Takes out of `trailers` what does not belong there, and what is not on the list.
+    pub(crate) fn retain_trailers(rules: Option<&Self>, trailers: &mut HeaderMap) {
+        let stays = |name: &str| may_trail(name) && rules.is_none_or(|rules| rules.allows_str(name));
+        if trailers.keys().all(|name| stays(name.as_str())) {
+            return;
+        }
+        let all = std::mem::take(trailers);
+        for (name, value) in &all {
+            if stays(name.as_str()) {
+                trailers.append(name, value.clone());
+            }
+        }
+    }
+
+    /// What of the `Trailer` header of `from` may be announced onwards.
+    pub(crate) fn announced(&self, from: &HeaderMap) -> Option<HeaderValue> {
+        if !from.contains_key(header::TRAILER) {
+            return None;
+        }
+        let mut names = String::new();
+        for name in tokens(from, header::TRAILER).filter_map(|name| std::str::from_utf8(name).ok()) {
+            let name = name.to_ascii_lowercase();
+            if may_trail(&name) && self.allows_str(&name) {
+                names.push_str(if names.is_empty() { "" } else { ", " });
+                names.push_str(&name);
+            }
+        }
+        if names.is_empty() { None } else { HeaderValue::try_from(names).ok() }
+    }
+}
+
+fn may_trail(name: &str) -> bool {
+    !NEVER.contains(&name) && !NEVER_IN_TRAILERS.contains(&name)
+}
+
+/// The elements of a header that is a list.
+fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+}
+
+pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether an element of `Connection` names a header that would otherwise pass.
+fn is_a_name(token: &[u8]) -> bool {
+    ![&b"keep-alive"[..], b"close", b"upgrade", b"te"].iter().any(|known| token.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

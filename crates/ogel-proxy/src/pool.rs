@@ -1,11 +1,11 @@
 //! The idle connections of one upstream: last in, first out, so that a quiet hour leaves the few that are needed and
 //! lets the others expire. A connection is here only while nobody uses it.
 //!
-//! One list per [`crate::Upstream`], and an `Upstream` belongs to one data-plane thread (or to the control plane): the
+//! One list per address of an [`crate::Upstream`], which belongs to one data-plane thread (or to the control plane): the
 //! mutex is there for the type checker and is not contended. It is never held across an await.
 //! Next: `upstream.rs`.
 
-use crate::upstream::{Limits, Sender};
+use crate::{exchange::Sender, upstream::Limits};
 use parking_lot::Mutex;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -19,7 +19,7 @@ const BECOMES_READY_WITHIN: Duration = Duration::from_millis(20);
 pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
     limits: Limits,
-    pub(crate) opened: AtomicU64,
+    opened: AtomicU64,
 }
 
 struct Idle {
@@ -32,16 +32,24 @@ impl Pool {
         Self { idle: Mutex::new(Vec::new()), limits, opened: AtomicU64::new(0) }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     pub(crate) fn count_opened(&self) {
         self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn idle_connections(&self) -> usize {
         self.idle.lock().len()
+    }
+
+    /// The connection used last, if it can be used at once. Nearly always it can, and no timer is made.
+    pub(crate) fn take_ready(&self) -> Option<Sender> {
+        let mut idle = self.idle.lock();
+        let newest = idle.last()?;
+        let is_usable = newest.sender.is_ready() && newest.since.elapsed() < self.limits.idle_timeout;
+        if is_usable { idle.pop().map(|idle| idle.sender) } else { None }
     }
 
     /// The connection used last that is still open.

@@ -1,42 +1,50 @@
-//! One HTTP/1.1 upstream: sends a request on a kept connection or a fresh one, under a deadline.
+//! One HTTP/1.1 upstream at one or several addresses: sends a request on a kept connection or a fresh one, under a
+//! deadline.
 //!
 //! Make one per data-plane thread and one for the control plane, and clone it within: connections, and the tasks that
 //! drive them, then stay on the runtime that opened them. It refuses to judge answers (a 500 is a response) and to
-//! retry, with one exception: a kept connection may turn out to have been closed by the other side, and then a request
-//! that can be repeated is sent once more on a fresh one. Dropping a future closes its connection.
-//! Next: `pool.rs`, `retry.rs`.
+//! retry, with two exceptions that no upstream can notice or mind: a kept connection may turn out to have been closed
+//! by the other side, and then a request that can be repeated is sent once more on a fresh one; and an address that
+//! cannot be connected to is replaced by another one, once. Dropping a future closes its connection.
+//! Next: `exchange.rs`, one request on one connection; `addresses.rs`, `breaker.rs`, `retry.rs`.
 
 use crate::{
+    addresses::{Address, Addresses, EjectionConfig},
+    attempts::AttemptLog,
     body::{UpstreamBody, read_to_end},
+    breaker::{Breaker, BreakerConfig, BreakerState, Judgement},
     connector::Connector,
     error::UpstreamError,
-    pool::Pool,
+    exchange::{self, Failure},
+    outgoing::OutgoingBody,
+    retry::Random,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use http_body::Body;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
-
-pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// What one upstream may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// For name resolution, TCP and TLS together.
     pub connect_timeout: Duration,
-    /// From the request to the head of its response, and between two pieces of a body.
+    /// From the end of the request to the head of its response; also how long the upstream may leave a piece of a
+    /// streamed request untaken.
     pub first_byte_timeout: Duration,
+    /// Between two pieces of the response's body.
+    pub body_idle_timeout: Duration,
+    /// Between two pieces of a streamed request's body, while the upstream waits for them.
+    pub request_idle_timeout: Duration,
     /// How long an idle connection is kept: below what the upstream keeps it, or requests meet closed connections.
     pub idle_timeout: Duration,
+    /// For each address.
     pub max_idle_per_thread: usize,
     /// For [`Upstream::send_buffered`].
     pub max_response_bytes: usize,
+    /// For the head of a response; at least 8 KiB.
+    pub max_head_bytes: usize,
 }
 
 impl Default for Limits {
@@ -44,14 +52,17 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(3),
             first_byte_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(60),
+            request_idle_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(45),
             max_idle_per_thread: 64,
             max_response_bytes: 4 << 20,
+            max_head_bytes: 32 << 10,
         }
     }
 }
 
-/// Whether a request may be sent a second time when a kept connection dies under it.
+/// Whether a request may be sent a second time when a kept connection dies under it. A streamed body never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// GET and HEAD may, others not.
@@ -62,77 +73,148 @@ pub enum Replay {
     Never,
 }
 
+/// How one request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending<'a> {
+    /// For the head of the response.
+    pub deadline: Instant,
+    pub replay: Replay,
+    /// Where each attempt is noted.
+    pub log: Option<&'a AttemptLog>,
+}
+
+/// What an upstream with several addresses or a breaker needs.
+#[derive(Clone)]
+pub struct UpstreamConfig {
+    pub limits: Limits,
+    /// `None`: it is never left alone.
+    pub breaker: Option<BreakerConfig>,
+    pub ejection: EjectionConfig,
+    pub random: Random,
+}
+
 /// One upstream and its connections; a clone is a reference count.
 #[derive(Clone)]
-pub struct Upstream {
-    base: Arc<Uri>,
-    host: HeaderValue,
-    connector: Connector,
-    pool: Arc<Pool>,
+pub struct Upstream(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) addresses: Addresses,
+    pub(crate) connector: Connector,
+    pub(crate) limits: Limits,
+    breaker: Option<Breaker>,
+}
+
+impl Inner {
+    /// A response that had begun well did not end so.
+    pub(crate) fn broke_off(&self, at: usize, error: &UpstreamError) {
+        if error.is_upstreams_fault() {
+            self.addresses.failed(at);
+            if let Some(breaker) = &self.breaker {
+                breaker.blame(|| self.addresses.random());
+            }
+        }
+    }
 }
 
 impl Upstream {
-    /// Errors: `base` has no scheme and host.
+    /// One address, no breaker. Errors: `base` has no scheme and host.
     pub fn new(base: Uri, connector: Connector, limits: Limits) -> Result<Self, UpstreamError> {
-        let host = base.authority().map(|a| a.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-        let host = host.filter(|_| base.scheme().is_some()).unwrap_or_default();
-        if host.is_empty() {
-            return Err(UpstreamError::protocol("the upstream's address has no scheme and host"));
-        }
-        let host = HeaderValue::try_from(host).map_err(UpstreamError::protocol)?;
-        Ok(Self { base: Arc::new(base), host, connector, pool: Arc::new(Pool::new(limits)) })
+        // Nothing is drawn: there is one address, and no pause to spread.
+        let random: Random = Arc::new(|| 0);
+        let config = UpstreamConfig { limits, breaker: None, ejection: EjectionConfig::default(), random };
+        Self::with(vec![base], connector, config)
     }
 
-    /// The address it was made with, for [`crate::uri::join`].
+    /// Several addresses of the same service. Errors: none given, one without scheme and host, or two that differ in
+    /// scheme or path.
+    pub fn with(bases: Vec<Uri>, connector: Connector, config: UpstreamConfig) -> Result<Self, UpstreamError> {
+        let differs = |base: &Uri| base.scheme() != bases[0].scheme() || base.path() != bases[0].path();
+        if bases.is_empty() || bases.iter().any(differs) {
+            return Err(UpstreamError::protocol("an upstream needs addresses that share one scheme and path"));
+        }
+        let all: Result<Vec<_>, _> = bases.into_iter().map(|base| Address::new(base, config.limits)).collect();
+        Ok(Self(Arc::new(Inner {
+            addresses: Addresses::new(all?, config.ejection, config.random),
+            connector,
+            limits: config.limits,
+            breaker: config.breaker.map(Breaker::new),
+        })))
+    }
+
+    /// The first address it was made with, for [`crate::uri::join`]: of what that builds only path and query count.
     pub fn base(&self) -> &Uri {
-        &self.base
+        &self.0.addresses.all()[0].base
+    }
+
+    /// An address that is well and not busy, for a connection of the caller's own (a WebSocket).
+    pub fn pick_base(&self) -> &Uri {
+        &self.0.addresses.all()[self.0.addresses.pick(None)].base
     }
 
     pub fn connector(&self) -> &Connector {
-        &self.connector
+        &self.0.connector
     }
 
     /// How many connections it ever opened.
     pub fn connections_opened(&self) -> u64 {
-        self.pool.opened.load(Ordering::Relaxed)
+        self.0.addresses.all().iter().map(|address| address.pool.opened()).sum()
     }
 
     /// How many connections wait for use.
     pub fn idle_connections(&self) -> usize {
-        self.pool.idle_connections()
+        self.0.addresses.all().iter().map(|address| address.pool.idle_connections()).sum()
     }
 
-    /// Sends `request` and waits for the head of the response, at most until `deadline`. Only path and query of its
-    /// URI are used, and `Host` is ours. The body streams, each piece within `first_byte_timeout`; read to its end, it
-    /// gives the connection back, dropped before, it closes it.
-    pub async fn send(
+    /// How many requests are under way, until the end of their response.
+    pub fn pending_requests(&self) -> usize {
+        self.0.addresses.all().iter().map(Address::pending).sum()
+    }
+
+    /// How many addresses are left out at this moment.
+    pub fn ejected_addresses(&self) -> usize {
+        self.0.addresses.ejected()
+    }
+
+    /// `Closed` if there is no breaker.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.0.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state)
+    }
+
+    /// [`Self::send_with`] and no log.
+    pub async fn send<B: Into<OutgoingBody>>(
         &self,
-        request: Request<Bytes>,
+        request: Request<B>,
         deadline: Instant,
         replay: Replay,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let mut request = self.prepare(request)?;
-        let may_replay = match replay {
-            Replay::Keyed => true,
-            Replay::Never => false,
-            Replay::BySafety => matches!(*request.method(), Method::GET | Method::HEAD),
-        };
-        let before_sending = |_| UpstreamError::Deadline { sent: false };
-        if let Some(sender) = timeout_at(deadline, self.pool.take()).await.map_err(before_sending)? {
-            let copy = may_replay.then(|| request.clone());
-            match self.exchange(sender, request, deadline).await {
-                Ok(response) => return Ok(response),
-                // The connection was closed while it was idle. A request that was never written comes back whole.
-                Err(Failure { unsent: Some(unsent), .. }) => request = *unsent,
-                Err(Failure { error: UpstreamError::Reset { .. }, .. }) if copy.is_some() => {
-                    // A fresh connection: if several were closed at once, the next kept one would be dead as well.
-                    request = copy.unwrap_or_default();
-                }
-                Err(failure) => return Err(failure.error),
+        self.send_with(request.map(Into::into), Sending { deadline, replay, log: None }).await
+    }
+
+    /// Sends `request` and waits for the head of the response, at most until the deadline. Only path and query of its
+    /// URI are used; `Host`, the framing of the body and `Expect` are ours. The body of the response streams, each
+    /// piece within `body_idle_timeout`; read to its end, it gives the connection back, dropped before, it closes it.
+    /// A response may come before a streamed request was sent in full; the rest of it is sent until the response ends.
+    pub async fn send_with(
+        &self,
+        request: Request<OutgoingBody>,
+        how: Sending<'_>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let Some(breaker) = &self.0.breaker else { return self.attempts(request, how).await };
+        let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
+        let started = Instant::now();
+        let result = self.attempts(request, how).await;
+        let config = breaker.config();
+        let judgement = match &result {
+            Ok(response) if (config.is_failure)(response.status()) => Judgement::Failure,
+            Ok(_) => Judgement::Success,
+            Err(UpstreamError::Deadline { sent: true }) if started.elapsed() >= config.deadline_counts_after => {
+                Judgement::Failure
             }
-        }
-        let sender = timeout_at(deadline, self.open()).await.map_err(before_sending)??;
-        self.exchange(sender, request, deadline).await.map_err(|failure| failure.error)
+            Err(error) if error.is_upstreams_fault() => Judgement::Failure,
+            Err(_) => Judgement::Neither,
+        };
+        permit.judge(judgement, || self.0.addresses.random());
+        result
     }
 
     /// [`Self::send`], and reads the body as well, at most `max_response_bytes` of it, until `deadline`.
@@ -142,72 +224,69 @@ impl Upstream {
         deadline: Instant,
         replay: Replay,
     ) -> Result<Response<Bytes>, UpstreamError> {
-        let limit = self.pool.limits().max_response_bytes;
-        let (head, body) = self.send(request, deadline, replay).await?.into_parts();
-        let read = timeout_at(deadline, read_to_end(body, limit));
+        self.send_buffered_with(request.map(Into::into), Sending { deadline, replay, log: None }).await
+    }
+
+    /// [`Self::send_with`], and reads the body as well, at most `max_response_bytes` of it, until the deadline.
+    pub async fn send_buffered_with(
+        &self,
+        request: Request<OutgoingBody>,
+        how: Sending<'_>,
+    ) -> Result<Response<Bytes>, UpstreamError> {
+        let (head, body) = self.send_with(request, how).await?.into_parts();
+        let read = timeout_at(how.deadline, read_to_end(body, self.0.limits.max_response_bytes));
         let body = read.await.map_err(|_| UpstreamError::Deadline { sent: true })??;
         Ok(Response::from_parts(head, body))
     }
 
-    fn prepare(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, UpstreamError> {
-        let (mut head, body) = request.into_parts();
-        let target = head.uri.path_and_query().cloned();
-        head.uri = target.map(Uri::from).unwrap_or_else(|| Uri::from_static("/"));
-        head.version = http::Version::HTTP_11;
-        head.headers.insert(header::HOST, self.host.clone());
-        Ok(Request::from_parts(head, Full::new(body)))
-    }
-
-    async fn open(&self) -> Result<Sender, UpstreamError> {
-        let io = self.connector.open(&self.base, self.pool.limits().connect_timeout).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(from_hyper)?;
-        self.pool.count_opened();
-        // Ends when the sender is dropped or the other side closes; its errors reach the request that meets them.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
-        Ok(sender)
-    }
-
-    async fn exchange(
+    async fn attempts(
         &self,
-        mut sender: Sender,
-        request: Request<Full<Bytes>>,
-        deadline: Instant,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        let first_byte = Instant::now() + self.pool.limits().first_byte_timeout;
-        let response = match timeout_at(first_byte.min(deadline), sender.try_send_request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(mut failed)) => {
-                let unsent = failed.take_message().map(Box::new);
-                let error = match (from_hyper(failed.into_error()), &unsent) {
-                    (UpstreamError::Reset { source, .. }, Some(_)) => UpstreamError::Reset { sent: false, source },
-                    (error, _) => error,
-                };
-                return Err(Failure { error, unsent });
-            }
-            Err(_) if deadline <= first_byte => return Err(UpstreamError::Deadline { sent: true }.into()),
-            Err(_) => return Err(UpstreamError::FirstByteTimeout.into()),
+        request: Request<OutgoingBody>,
+        how: Sending<'_>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let mut request = prepare(request);
+        let may_replay = match how.replay {
+            Replay::Keyed => true,
+            Replay::Never => false,
+            Replay::BySafety => matches!(*request.method(), Method::GET | Method::HEAD),
         };
-        let (head, incoming) = response.into_parts();
-        Ok(Response::from_parts(head, UpstreamBody::new(incoming, sender, self.pool.clone())))
+        let first = self.0.addresses.pick(None);
+        match exchange::at_address(&self.0, first, request, may_replay, how).await {
+            Err(Failure { unsent: Some(unsent), error }) if self.0.addresses.all().len() > 1 && leaves_time(&error) => {
+                request = *unsent;
+            }
+            result => return result.map_err(|failure| failure.error),
+        }
+        let second = self.0.addresses.pick(Some(first));
+        let result = exchange::at_address(&self.0, second, request, may_replay, how).await;
+        result.map_err(|failure| failure.error)
     }
 }
 
-struct Failure {
-    error: UpstreamError,
-    /// The request, when it is certain that no byte of it was written.
-    unsent: Option<Box<Request<Full<Bytes>>>>,
+fn leaves_time(error: &UpstreamError) -> bool {
+    !matches!(error, UpstreamError::Deadline { .. })
 }
 
-impl From<UpstreamError> for Failure {
-    fn from(error: UpstreamError) -> Self {
-        Self { error, unsent: None }
+/// Makes the head ours where it says how the message travels.
+fn prepare(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
+    let target = match request.uri().path_and_query() {
+        Some(target) => Uri::from(target.clone()),
+        None => Uri::from_static("/"),
+    };
+    *request.uri_mut() = target;
+    *request.version_mut() = http::Version::HTTP_11;
+    let is_empty = request.body().is_end_stream();
+    let has_length = request.body().size_hint().exact().is_some();
+    let needs_length = is_empty && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let headers = request.headers_mut();
+    for framing in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT] {
+        headers.remove(framing);
     }
-}
-
-pub(crate) fn from_hyper(error: hyper::Error) -> UpstreamError {
-    if error.is_parse() || error.is_user() { UpstreamError::protocol(error) } else { UpstreamError::reset(error) }
+    if needs_length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    } else if !is_empty && (!has_length || headers.contains_key(header::TRAILER)) {
+        // Said here, because hyper would leave out the body of a GET; and trailers have no place behind a length.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    request
 }

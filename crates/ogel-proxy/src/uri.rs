@@ -3,7 +3,8 @@
 //! and two programs that clean differently are how `..` gets past the one that checks.
 //! Next: `upstream.rs`, which sends to what [`join`] built.
 
-use http::Uri;
+use bytes::Bytes;
+use http::uri::{self, PathAndQuery, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
@@ -115,8 +116,9 @@ fn check_escapes(bytes: &[u8]) -> Result<(), UriError> {
 /// Builds `base` + `/segment/segment?name=value`. Each segment, name and value is escaped, so that no value can reach
 /// another path than the one meant. Errors: an empty, `.` or `..` segment, a base without a host.
 pub fn join(base: &Uri, segments: &[&str], query: &[(&str, &str)]) -> Result<Uri, UriError> {
-    let (scheme, authority) = base.scheme_str().zip(base.authority()).ok_or(UriError::NoHost)?;
-    let mut target = base.path().trim_end_matches('/').to_owned();
+    let (scheme, authority) = base.scheme().zip(base.authority()).ok_or(UriError::NoHost)?;
+    let mut target = String::with_capacity(base.path().len() + 128);
+    target.push_str(base.path().trim_end_matches('/'));
     for segment in segments {
         match *segment {
             "" => return Err(UriError::EmptySegment),
@@ -137,8 +139,13 @@ pub fn join(base: &Uri, segments: &[&str], query: &[(&str, &str)]) -> Result<Uri
         target.push('=');
         target.extend(utf8_percent_encode(value, ENCODED));
     }
-    let built = Uri::builder().scheme(scheme).authority(authority.as_str()).path_and_query(target).build();
-    built.map_err(|_| UriError::Unbuildable)
+    // From parts that are URIs already, so that only the new one is parsed and nothing is copied.
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(scheme.clone());
+    parts.authority = Some(authority.clone());
+    parts.path_and_query =
+        Some(PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| UriError::Unbuildable)?);
+    Uri::from_parts(parts).map_err(|_| UriError::Unbuildable)
 }
 
 #[cfg(test)]

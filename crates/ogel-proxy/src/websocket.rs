@@ -2,19 +2,26 @@
 //! subscribed is the caller's business. Next: whoever holds the stream.
 
 use crate::{
-    connector::{Connector, Io},
+    connector::{Connector, Stream},
     error::UpstreamError,
 };
 use http::{HeaderMap, Uri};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{self, client::IntoClientRequest, protocol::WebSocketConfig},
+    tungstenite::{
+        self,
+        client::IntoClientRequest,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 /// An open WebSocket.
-pub type WebSocket = WebSocketStream<Box<dyn Io>>;
+pub type WebSocket = WebSocketStream<Stream>;
 
 /// What one WebSocket may take.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +47,26 @@ impl Default for WebSocketLimits {
     }
 }
 
+impl WebSocketLimits {
+    fn config(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .max_message_size(Some(self.max_message_bytes))
+            .max_frame_size(Some(self.max_frame_bytes))
+            .read_buffer_size(16 << 10)
+            .write_buffer_size(16 << 10)
+            // A message has to fit behind what is not yet written, or passing it on would fail.
+            .max_write_buffer_size(self.max_write_buffer_bytes.max(self.max_message_bytes + (64 << 10)))
+    }
+}
+
+/// The server's side of a WebSocket, on a connection whose upgrade was answered already.
+pub async fn accept_websocket<S>(stream: S, limits: &WebSocketLimits) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits.config())).await
+}
+
 /// Opens a WebSocket to `uri` (`ws` or `wss`), sending `headers` with the upgrade.
 /// Errors: [`UpstreamError::UpgradeRefused`] carries the status of an answer that is not 101.
 pub async fn connect_websocket(
@@ -48,21 +75,25 @@ pub async fn connect_websocket(
     headers: &HeaderMap,
     limits: &WebSocketLimits,
 ) -> Result<WebSocket, UpstreamError> {
+    dial_websocket(connector, uri, headers, limits).await.map(|(socket, _)| socket)
+}
+
+/// [`connect_websocket`], and the headers of the 101, which name the subprotocol that was chosen.
+pub async fn dial_websocket(
+    connector: &Connector,
+    uri: &Uri,
+    headers: &HeaderMap,
+    limits: &WebSocketLimits,
+) -> Result<(WebSocket, HeaderMap), UpstreamError> {
     let mut request = uri.into_client_request().map_err(UpstreamError::protocol)?;
     for (name, value) in headers {
         request.headers_mut().append(name, value.clone());
     }
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(limits.max_message_bytes))
-        .max_frame_size(Some(limits.max_frame_bytes))
-        .read_buffer_size(16 << 10)
-        .write_buffer_size(16 << 10)
-        .max_write_buffer_size(limits.max_write_buffer_bytes);
     let io = connector.open(uri, limits.connect_timeout).await?;
-    let handshake = client_async_with_config(request, io, Some(config));
+    let handshake = client_async_with_config(request, io, Some(limits.config()));
     match timeout(limits.handshake_timeout, handshake).await {
         Err(_) => Err(UpstreamError::FirstByteTimeout),
-        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Ok((socket, answer))) => Ok((socket, answer.into_parts().0.headers)),
         Ok(Err(tungstenite::Error::Http(answer))) => Err(UpstreamError::UpgradeRefused { status: answer.status() }),
         Ok(Err(error @ (tungstenite::Error::Io(_) | tungstenite::Error::ConnectionClosed))) => {
             Err(UpstreamError::reset(error))

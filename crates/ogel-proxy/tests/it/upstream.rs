@@ -151,11 +151,13 @@ async fn silence_ends_at_the_first_byte_timeout_or_at_the_deadline_whichever_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stops_coming_ends_too() {
+async fn a_body_that_stops_coming_ends_too_by_a_limit_of_its_own() {
     let scripted = Scripted::new(|_| Reply::Raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()));
-    let upstream = upstream(&scripted, Limits { first_byte_timeout: Duration::from_secs(5), ..Limits::default() });
+    let upstream = upstream(&scripted, Limits { body_idle_timeout: Duration::from_secs(40), ..Limits::default() });
+    let started = Instant::now();
     let error = get(&upstream).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::FirstByteTimeout), "{error:?}");
+    assert!(matches!(error, UpstreamError::BodyIdleTimeout), "{error:?}");
+    assert_eq!(started.elapsed().as_secs(), 40);
     assert_eq!(upstream.idle_connections(), 0);
 }
 
@@ -163,7 +165,7 @@ async fn a_body_that_stops_coming_ends_too() {
 async fn a_body_that_comes_slowly_but_keeps_coming_is_read_to_its_end() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n";
     let scripted = Scripted::new(move |_| Reply::Drip(vec![head, "ab", "cd", "ef"], Duration::from_secs(4)));
-    let upstream = upstream(&scripted, Limits { first_byte_timeout: Duration::from_secs(5), ..Limits::default() });
+    let upstream = upstream(&scripted, Limits { body_idle_timeout: Duration::from_secs(5), ..Limits::default() });
     assert_eq!(get(&upstream).await.unwrap().body(), "abcdef");
     let deadline = Instant::now() + Duration::from_secs(10);
     let error = upstream.send_buffered(request(Method::GET), deadline, Replay::BySafety).await.unwrap_err();
@@ -171,17 +173,65 @@ async fn a_body_that_comes_slowly_but_keeps_coming_is_read_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_cut_short_is_a_reset() {
-    let scripted = Scripted::new(|_| Reply::Last("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()));
-    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::Reset { .. }), "{error:?}");
+async fn a_body_cut_short_is_truncated_whichever_way_it_told_its_end() {
+    for text in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf",
+    ] {
+        let scripted = Scripted::new(move |_| Reply::Last(text.to_owned()));
+        let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Truncated { .. }), "{text}: {error:?}");
+        assert!(error.may_have_been_processed() && error.is_transient());
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_http_is_a_protocol_error() {
-    let scripted = Scripted::new(|_| Reply::Raw("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned()));
-    let error = get(&upstream(&scripted, Limits::default())).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::Protocol { .. }), "{error:?}");
+async fn an_answer_that_is_not_http_or_can_be_read_in_two_ways_is_a_protocol_error() {
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(40 << 10));
+    let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(70 << 10));
+    let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "a: b\r\n".repeat(200));
+    for text in [
+        "SSH-2.0-OpenSSH_9.9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\r\n b: folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx : a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nfine",
+        "HTTP/1.1 200 OK\r\ncontent-length: +4\r\n\r\nfine",
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nfine",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        &long,
+        &endless,
+        &many,
+    ] {
+        let reply = text.to_owned();
+        let scripted = Scripted::new(move |_| Reply::Raw(reply.clone()));
+        let upstream = upstream(&scripted, Limits::default());
+        let error = get(&upstream).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Protocol { .. }), "{}: {error:?}", &text[..40.min(text.len())]);
+        assert_eq!(upstream.idle_connections(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_answer_that_nobody_asked_for_is_never_given_to_the_next_request() {
+    let split = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfineHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+    let scripted = Scripted::new(move |_| Reply::Raw(split.to_owned()));
+    let upstream = upstream(&scripted, Limits::default());
+    for _ in 0..3 {
+        assert_eq!(get(&upstream).await.unwrap().body(), "fine");
+    }
+    assert_eq!(scripted.connects(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_length_twice_is_one_length() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nfine";
+    let scripted = Scripted::new(move |_| Reply::Raw(text.to_owned()));
+    assert_eq!(get(&upstream(&scripted, Limits::default())).await.unwrap().body(), "fine");
 }
 
 #[tokio::test(start_paused = true)]
