@@ -120,7 +120,17 @@ error_table! {
     UpstreamError = "UPSTREAM_ERROR", BAD_GATEWAY, retry: true;
     /// The deployment backend refused our own credential; the operators are told.
     UpstreamAuth = "UPSTREAM_AUTH", BAD_GATEWAY, retry: false;
-    /// The deployment backend's answer made no sense.
+    /// The backend closed the connection before it had answered.
+    UpstreamReset = "UPSTREAM_RESET", BAD_GATEWAY, retry: true;
+    /// No secure connection to the backend could be made; the operators are told.
+    UpstreamTls = "UPSTREAM_TLS", BAD_GATEWAY, retry: false;
+    /// The backend's answer was cut off.
+    UpstreamTruncated = "UPSTREAM_TRUNCATED", BAD_GATEWAY, retry: true;
+    /// The backend's answer is larger than we read.
+    UpstreamTooLarge = "UPSTREAM_TOO_LARGE", BAD_GATEWAY, retry: false;
+    /// The backend answered with nothing.
+    UpstreamEmpty = "UPSTREAM_EMPTY", BAD_GATEWAY, retry: true;
+    /// The backend's answer made no sense: no HTTP, or a page where JSON belongs.
     UpstreamInvalidResponse = "UPSTREAM_INVALID_RESPONSE", BAD_GATEWAY, retry: true;
     /// The deployment backend has too much to do; `Retry-After` says when to come back.
     UpstreamBusy = "UPSTREAM_BUSY", SERVICE_UNAVAILABLE, retry: true;

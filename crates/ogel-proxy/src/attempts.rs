@@ -35,7 +35,7 @@ impl fmt::Display for Attempt {
             Outcome::Answered(status) => write!(f, "{} {}", self.address, status.as_u16())?,
             Outcome::Failed(word) => write!(f, "{} {word}", self.address)?,
         }
-        write!(f, " {:.1}ms", f64::from(self.micros) / 1000.0)
+        write!(f, " {}.{}ms", self.micros / 1000, self.micros % 1000 / 100)
     }
 }
 
@@ -65,6 +65,13 @@ impl AttemptLog {
 
     pub fn attempts(&self) -> Vec<Attempt> {
         self.0.lock().clone()
+    }
+
+    /// How many failed, and how long all of them took.
+    pub fn totals(&self) -> (usize, Duration) {
+        let attempts = self.0.lock();
+        let failed = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_))).count();
+        (failed, Duration::from_micros(attempts.iter().map(|attempt| u64::from(attempt.micros)).sum()))
     }
 
     pub fn len(&self) -> usize {

@@ -85,6 +85,11 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// What was configured is no address.
+    pub fn bad_address(text: &str) -> Self {
+        Self::protocol(format!("`{text}` is no URL with a scheme and a host"))
+    }
+
     pub(crate) fn protocol(source: impl Into<Cause>) -> Self {
         Self::Protocol { source: source.into() }
     }

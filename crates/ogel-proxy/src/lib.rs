@@ -46,4 +46,4 @@ pub use relay::{RelayEnd, RelayLimits, Relayed, relay};
 pub use retry::{Random, Retrier, RetryBudget, RetryPolicy, Verdict};
 pub use upstream::{Limits, Replay, Sending, Upstream, UpstreamConfig};
 pub use uri::{CanonicalPath, UriError, canonical_path, join};
-pub use websocket::{WebSocket, WebSocketLimits, accept_websocket, connect_websocket, dial_websocket};
+pub use websocket::{WebSocket, WebSocketLimits, accept_key, accept_websocket, connect_websocket, dial_websocket};

@@ -5,7 +5,7 @@ use crate::{
     connector::{Connector, Stream},
     error::UpstreamError,
 };
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -57,6 +57,15 @@ impl WebSocketLimits {
             // A message has to fit behind what is not yet written, or passing it on would fail.
             .max_write_buffer_size(self.max_write_buffer_bytes.max(self.max_message_bytes + (64 << 10)))
     }
+}
+
+/// `Sec-WebSocket-Accept` for a client's handshake (RFC 6455 4.2.1); `None` if it is none of version 13.
+pub fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let is_upgrade = crate::headers::has_token(headers, header::CONNECTION, "upgrade")
+        && crate::headers::has_token(headers, header::UPGRADE, "websocket");
+    let is_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_upgrade && is_13 && key.len() == 24)?;
+    HeaderValue::try_from(tungstenite::handshake::derive_accept_key(key.as_bytes())).ok()
 }
 
 /// The server's side of a WebSocket, on a connection whose upgrade was answered already.

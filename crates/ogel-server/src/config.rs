@@ -3,8 +3,9 @@
 //! A key stands once, in [`settings!`] below: its words, its default, its environment variable. Environment beats file
 //! beats default. Unknown keys are refused with the nearest known one.
 
+use ipnet::IpNet;
 use serde::Deserialize;
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, net::IpAddr, path::Path};
 
 /// A string that must not appear in logs or messages.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -223,7 +224,7 @@ settings! {
     }
     /// The deployment backend.
     ghost: Ghost {
-        /// Where Ghost's API is, without `/v1`.
+        /// Where Ghost's API is, without `/v1`; several addresses of the same Ghost are separated by commas.
         url: String = "http://ogel-ghost.railway.internal".to_owned(), env "OGEL_GHOST_API_URL";
         /// The platform's key at Ghost.
         api_key: Secret = Secret::default(), env "OGEL_GHOST_API_KEY";
@@ -243,6 +244,10 @@ settings! {
         max_body_bytes: u64 = 4_294_967_296, env "OGEL_STUDIO_MAX_BODY_BYTES";
         /// Seconds Studio may take to begin an answer.
         timeout_seconds: u64 = 30, env "OGEL_STUDIO_TIMEOUT_SECONDS";
+        /// Seconds an upload to it may take in all, as long as it moves.
+        upload_seconds: u64 = 3600, env "OGEL_STUDIO_UPLOAD_SECONDS";
+        /// Seconds a stream from it, or a WebSocket to it, may be silent.
+        idle_seconds: u64 = 300, env "OGEL_STUDIO_IDLE_SECONDS";
     }
     /// How often anybody may call: sliding windows, counted in memory. 0 is no limit.
     limits: Limits {
@@ -338,6 +343,19 @@ impl Config {
             let problem = "and `server.tls_key` are set together or not at all".to_owned();
             return Err(ConfigError::Invalid { key: "server.tls_certificate", problem });
         }
+        if let Err(network) = self.trusted_networks() {
+            let problem = format!("has `{network}`, which is no address or network such as `10.0.0.0/8`");
+            return Err(ConfigError::Invalid { key: "server.trusted_proxies", problem });
+        }
+        const FORWARDABLE: [&str; 5] = ["auth", "users", "organizations", "projects", "billing"];
+        if let Some(other) = self.studio.forward.iter().find(|name| !FORWARDABLE.contains(&name.as_str())) {
+            let problem = format!("has `{other}`; it takes {}", FORWARDABLE.map(|name| format!("`{name}`")).join(", "));
+            return Err(ConfigError::Invalid { key: "studio.forward", problem });
+        }
+        if !self.studio.forward.is_empty() && self.studio.url.is_empty() {
+            let problem = "is not set, but `studio.forward` names namespaces to send there".to_owned();
+            return Err(ConfigError::Invalid { key: "studio.url", problem });
+        }
         if self.ghost.api_key.is_empty() {
             let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
             return Err(ConfigError::Invalid { key: "ghost.api_key", problem });
@@ -347,6 +365,13 @@ impl Config {
             return Err(ConfigError::Invalid { key: "secrets.encryption_key", problem });
         }
         Ok(())
+    }
+
+    /// `server.trusted_proxies`; the error is the first one that is none.
+    pub fn trusted_networks(&self) -> Result<Vec<IpNet>, String> {
+        let parse =
+            |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.clone());
+        self.server.trusted_proxies.iter().map(parse).collect()
     }
 
     /// The reference page: the annotated file in a frame.

@@ -10,6 +10,7 @@ use axum::{
 };
 use ogel_api::error::{Error, ErrorBody, ErrorCode, ErrorEnvelope, Source};
 use ogel_ghost::GhostError;
+use ogel_proxy::UpstreamError;
 use ogel_store::StoreError;
 use std::{sync::Arc, time::Duration};
 
@@ -70,6 +71,64 @@ impl From<GhostError> for Failure {
         failure.retry_after = error.retry_after;
         failure.caused_by(error).into()
     }
+}
+
+/// Studio's backend did not answer as it should.
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        let mut failure = match &error {
+            UpstreamError::RequestBody { source } => {
+                let (code, message): (_, std::borrow::Cow<'static, str>) = if let Some(large) =
+                    error.request_body_too_large()
+                {
+                    let message =
+                        format!("the body is larger than the {} bytes this operation takes; send less", large.limit);
+                    (ErrorCode::PayloadTooLarge, message.into())
+                } else if source.is::<ogel_proxy::BodyStalled>() || is_stalled(&**source) {
+                    (ErrorCode::RequestTimeout, "the rest of the body did not come; send it again".into())
+                } else {
+                    (ErrorCode::InvalidRequest, "the body ended before it was complete; send it again".into())
+                };
+                return Error::new(code, message).from_source(Source::Gateway).caused_by(error).into();
+            }
+            UpstreamError::Connect { .. }
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::Reset { sent: false, .. } => {
+                Error::new(ErrorCode::UpstreamUnavailable, "Studio's backend cannot be reached; try again in a moment")
+            }
+            UpstreamError::BreakerOpen { retry_after } => {
+                let message = "Studio's backend has failed too often and is left alone for a moment; try again then";
+                Error::new(ErrorCode::UpstreamUnavailable, message).retry_after(*retry_after)
+            }
+            UpstreamError::FirstByteTimeout | UpstreamError::BodyIdleTimeout | UpstreamError::Deadline { .. } => {
+                Error::new(ErrorCode::UpstreamTimeout, "Studio's backend did not answer in time; try again in a moment")
+            }
+            UpstreamError::Tls { .. } => {
+                Error::new(ErrorCode::UpstreamTls, "no secure connection to Studio's backend; the operators are told")
+            }
+            UpstreamError::Reset { .. } => Error::new(
+                ErrorCode::UpstreamReset,
+                "Studio's backend hung up before it had answered; look before you repeat",
+            ),
+            UpstreamError::Truncated { .. } => Error::new(
+                ErrorCode::UpstreamTruncated,
+                "the answer of Studio's backend was cut off; try again in a moment",
+            ),
+            UpstreamError::TooLarge { .. } => {
+                Error::new(ErrorCode::UpstreamTooLarge, "the answer of Studio's backend is larger than is read")
+            }
+            _ => Error::new(ErrorCode::UpstreamInvalidResponse, "the answer of Studio's backend made no sense"),
+        };
+        if failure.code == ErrorCode::UpstreamUnavailable && failure.retry_after.is_none() {
+            failure = failure.retry_after(Duration::from_secs(1));
+        }
+        failure.from_source(Source::Studio).caused_by(error).into()
+    }
+}
+
+/// Whether it was our own watch over the client's body that gave up.
+fn is_stalled(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<crate::pipeline::Stalled>())
 }
 
 /// What a caller is told when Ghost's own words are not safe to pass on.

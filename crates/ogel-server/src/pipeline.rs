@@ -19,6 +19,7 @@ mod trace;
 
 pub(crate) use body::Stalled;
 pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
+pub(crate) use cross_site::refuse_foreign;
 
 use crate::{
     edge::{Core, Counted, Peer},
@@ -34,11 +35,17 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use ogel_api::error::{Error, ErrorCode};
+use ogel_proxy::AttemptLog;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tower::Service as _;
 
 /// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
-pub(crate) async fn live(core: &Arc<Core>, peer: &Peer, routes: &Router, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn live(
+    core: &Arc<Core>,
+    peer: &Arc<Peer>,
+    routes: &Router,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let _in_flight = Counted::new(&core.counters.in_flight);
     let settings = core.app.config();
     // 1. Ids for the request and its trace.
@@ -61,7 +68,7 @@ pub(crate) async fn live(core: &Arc<Core>, peer: &Peer, routes: &Router, request
 
 async fn steps(
     core: &Arc<Core>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     routes: &Router,
     mut request: Request<Incoming>,
     settings: &Settings,
@@ -80,7 +87,8 @@ async fn steps(
         return Err(record.refuse(core, verdict));
     }
     // 7. The time allowed, for this thread, the database and every attempt at Ghost alike.
-    let allowed = deadline::time_allowed(request.headers(), settings)?;
+    let forwarded = settings.is_forwarded(record.noun);
+    let allowed = deadline::time_allowed(&request, settings, forwarded)?;
     let deadline = record.started_at(allowed);
     let work = async {
         // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
@@ -95,18 +103,22 @@ async fn steps(
             }
             record.limit = Some(verdict);
         }
-        record.caller = identity.caller().cloned();
         // 10. The resource table: the router knows it as routes.
-        let known = Known {
+        let body_limit = if forwarded { settings.studio.max_body_bytes } else { settings.server.max_body_bytes };
+        let context = RequestContext::new(Known {
             ids: record.ids.clone(),
             deadline,
-            body_limit: usize::try_from(settings.server.max_body_bytes).unwrap_or(usize::MAX),
+            body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
             identity,
             by_cookie,
             client: record.client,
+            uri: request.uri().clone(),
+            attempts: AttemptLog::new(),
+            peer: peer.clone(),
             core: core.clone(),
-        };
-        request.extensions_mut().insert(RequestContext::new(known));
+        });
+        record.context = Some(context.clone());
+        request.extensions_mut().insert(context);
         let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
         let request = request.map(|body| body::watched(body, stall));
         let Ok(answer) = routes.clone().call(request).await;

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod builds;
 pub(crate) mod deployments;
+pub(crate) mod forwarded;
 pub(crate) mod meta;
 pub(crate) mod organizations;
 pub(crate) mod projects;
@@ -20,6 +21,8 @@ pub enum Plan {
     Native,
     /// Studio's record and Ghost's work together.
     Hybrid,
+    /// Studio's existing backend, where `studio.forward` names it; nobody otherwise.
+    Forwarded,
 }
 
 impl Plan {
@@ -27,6 +30,7 @@ impl Plan {
     pub fn summary(self) -> &'static str {
         match self {
             Self::Native => "Answered from Studio's own data",
+            Self::Forwarded => "Answered by Studio's existing backend where one is configured",
             Self::Hybrid => "Studio's record and the deployment backend's work together",
         }
     }
@@ -71,6 +75,13 @@ pub const RESOURCES: &[Resource] = &[
         routes: deployments::routes,
     },
     Resource { name: "builds", plan: Plan::Hybrid, class: Class::Call, exceptions: &[], routes: builds::routes },
+    Resource {
+        name: "billing",
+        plan: Plan::Forwarded,
+        class: Class::Call,
+        exceptions: &[],
+        routes: OpenApiRouter::new,
+    },
     Resource { name: "health", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::health_routes },
     Resource { name: "ready", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::ready_routes },
     Resource { name: "version", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::version_routes },

@@ -5,18 +5,24 @@ use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All routes with their documentation, before the pipeline. Streams are apart: they stay on the data plane.
-pub(crate) fn documented() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
-    let on_control = RESOURCES.iter().fold(OpenApiRouter::new(), |all, resource| all.merge((resource.routes)()));
+/// `forwarded` are nouns that are not answered here.
+pub(crate) fn documented(forwarded: &[String]) -> (OpenApiRouter<App>, OpenApiRouter<App>) {
+    let ours = RESOURCES.iter().filter(|resource| !forwarded.iter().any(|name| name == resource.name));
+    let on_control = ours.fold(OpenApiRouter::new(), |all, resource| all.merge((resource.routes)()));
     (on_control, resources::builds::streams())
 }
 
 /// The whole service: what each data-plane thread serves.
 pub fn router(app: &App) -> Router {
-    let (on_control, streams) = documented();
+    let config = app.config();
+    let forwarded = &config.studio.forward;
+    let (on_control, streams) = documented(forwarded);
     let (on_control, mut document) = on_control.split_for_parts();
     let (streams, stream_document) = streams.split_for_parts();
     document.merge(stream_document);
-    let routes = pipeline::around_control(on_control, app).merge(pipeline::around_streams(streams, app));
+    let routes = pipeline::around_control(on_control, app)
+        .merge(pipeline::around_streams(streams, app))
+        .merge(resources::forwarded::routes(forwarded));
     let routes = Router::new()
         .nest(ogel_api::BASE_PATH, routes)
         .fallback(pipeline::route_not_found)
@@ -26,7 +32,7 @@ pub fn router(app: &App) -> Router {
 
 /// `openapi.json`, from the same routes.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let (on_control, streams) = documented();
+    let (on_control, streams) = documented(&[]);
     let mut document = on_control.into_openapi();
     document.merge(streams.into_openapi());
     openapi::complete(document)

@@ -66,10 +66,13 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     let sealer = Sealer::new(config.secrets.encryption_key.expose(), world.entropy.clone())
         .doing("cannot use `secrets.encryption_key`")?;
     let entropy = world.entropy.clone();
+    let mut urls = config.ghost.url.split(',').map(|url| url.trim().to_owned());
+    let first = urls.next().unwrap_or_default();
     let ghost = GhostConfig {
+        more_base_urls: urls.collect(),
         response_format: config.ghost.response_format.clone(),
         call_timeout: Duration::from_secs(config.ghost.timeout_seconds.max(1)),
-        ..GhostConfig::new(&*config.ghost.url, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
+        ..GhostConfig::new(first, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
     };
     let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
     let access_log = AccessLog::start(Destination::parse(&config.log.access))

@@ -2,14 +2,35 @@
 //!
 //! Whoever reads it takes a snapshot per request; nobody waits for anybody.
 
-use crate::{config::Config, limits::Limits};
+use crate::{config::Config, limits::Limits, resources::RESOURCES};
 use arc_swap::{ArcSwap, Guard};
+use ipnet::IpNet;
 use std::{ops::Deref, sync::Arc};
 
 /// A configuration and what is worked out from it once.
 pub struct Settings {
     config: Config,
     pub limits: Limits,
+    /// Networks of proxies in front of us.
+    pub trusted: Vec<IpNet>,
+    /// Whether Studio's backend answers for the noun at this place of the resource table.
+    forwarded: Vec<bool>,
+}
+
+impl Settings {
+    fn new(config: Config) -> Self {
+        let forwarded = RESOURCES.iter().map(|resource| config.studio.forward.iter().any(|name| name == resource.name));
+        Self {
+            limits: Limits::new(&config),
+            trusted: config.trusted_networks().unwrap_or_default(),
+            forwarded: forwarded.collect(),
+            config,
+        }
+    }
+
+    pub fn is_forwarded(&self, noun: Option<usize>) -> bool {
+        noun.and_then(|place| self.forwarded.get(place)).is_some_and(|forwarded| *forwarded)
+    }
 }
 
 impl Deref for Settings {
@@ -49,7 +70,7 @@ pub struct Current(ArcSwap<Settings>);
 
 impl Current {
     pub fn new(config: Config) -> Self {
-        Self(ArcSwap::from_pointee(Settings { limits: Limits::new(&config), config }))
+        Self(ArcSwap::from_pointee(Settings::new(config)))
     }
 
     pub fn load(&self) -> Guard<Arc<Settings>> {
@@ -61,7 +82,7 @@ impl Current {
         let before = fixed(&self.load().config);
         let pending =
             before.iter().zip(fixed(&config)).filter(|(old, new)| **old != *new).map(|(old, _)| old.0).collect();
-        self.0.store(Arc::new(Settings { limits: Limits::new(&config), config }));
+        self.0.store(Arc::new(Settings::new(config)));
         pending
     }
 }

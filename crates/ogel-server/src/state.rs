@@ -20,12 +20,13 @@ use crate::{
 use arc_swap::Guard;
 use ogel_api::error::Error;
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
-use ogel_proxy::{Connector, Random};
+use ogel_proxy::{BreakerConfig, Connector, EjectionConfig, Limits, Random, UpstreamConfig, UpstreamError};
 use ogel_store::Store;
 use parking_lot::Mutex;
 use std::{
     future::Future,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -143,6 +144,30 @@ impl AppState {
     /// A client of Ghost's with connections of its own, for one data-plane thread.
     pub fn ghost_of_a_thread(&self) -> Result<Ghost, SetupError> {
         self.upstream.connect()
+    }
+
+    /// Connections to Studio's backend, for one data-plane thread; none where nothing is forwarded.
+    pub(crate) fn studio_of_a_thread(&self) -> Result<Option<ogel_proxy::Upstream>, UpstreamError> {
+        let config = self.config();
+        let studio = &config.studio;
+        if studio.forward.is_empty() {
+            return Ok(None);
+        }
+        let bases = studio.url.split(',').map(|url| url.trim().parse().map_err(|_| UpstreamError::bad_address(url)));
+        let limits = Limits {
+            first_byte_timeout: Duration::from_secs(studio.timeout_seconds.max(1)),
+            body_idle_timeout: Duration::from_secs(studio.idle_seconds.max(1)),
+            request_idle_timeout: Duration::from_secs(config.server.stall_timeout_seconds.max(1)),
+            ..Limits::default()
+        };
+        let upstream = UpstreamConfig {
+            limits,
+            breaker: Some(BreakerConfig::default()),
+            ejection: EjectionConfig::default(),
+            random: self.upstream.random.clone(),
+        };
+        ogel_proxy::Upstream::with(bases.collect::<Result<_, _>>()?, self.upstream.connector.clone(), upstream)
+            .map(Some)
     }
 
     /// Runs `work` on the control plane and waits for it. If the caller goes away meanwhile the work goes on: what has

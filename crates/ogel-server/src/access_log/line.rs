@@ -1,7 +1,8 @@
 //! What a line says. Never a path or a query as they were sent: those can hold what must not be logged.
 
 use chrono::{DateTime, Utc};
-use std::{net::IpAddr, time::Duration};
+use ogel_proxy::AttemptLog;
+use std::{io::Write as _, net::IpAddr, time::Duration};
 
 /// One request that is over.
 pub struct Line<'a> {
@@ -18,8 +19,8 @@ pub struct Line<'a> {
     /// The code of our envelope.
     pub code: Option<&'static str>,
     pub took: Duration,
-    /// Each attempt at an upstream, in words of ours.
-    pub attempts: &'a str,
+    /// Each attempt at an upstream.
+    pub attempts: Option<&'a AttemptLog>,
 }
 
 /// The time in RFC 3339, written anew only when the second changes.
@@ -55,10 +56,13 @@ impl Line<'_> {
             ("\",\"method\":\"", self.method.as_str()),
             ("\",\"route\":\"", self.route.unwrap_or("-")),
             ("\",\"code\":\"", self.code.unwrap_or("-")),
-            ("\",\"upstream\":\"", self.attempts),
         ] {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(value.as_bytes());
+        }
+        if let Some(attempts) = self.attempts.filter(|attempts| !attempts.is_empty()) {
+            // Addresses as configured and words of ours; writing to memory cannot fail.
+            let _ = write!(out, "\",\"upstream\":\"{attempts}");
         }
         out.extend_from_slice(b"\",\"client\":\"");
         append_address(self.client, out, &mut number);
@@ -102,7 +106,7 @@ mod tests {
             status: 502,
             code: Some("UPSTREAM_ERROR"),
             took: Duration::from_micros(1234),
-            attempts: "",
+            attempts: None,
         };
         let (mut out, mut clock) = (Vec::new(), Stamp::default());
         line.append(&mut out, &mut clock);

@@ -17,8 +17,9 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Bytes of a request head; hyper answers 431 beyond it, and 100 header fields are the most it reads.
-const MAX_HEAD: usize = 64 << 10;
+/// Bytes of a request head. hyper answers 431 once it has read so many, which it may do up to one read later; 100 header
+/// fields are the most it takes.
+const MAX_HEAD: usize = 32 << 10;
 const MAX_FIELDS: usize = 100;
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;

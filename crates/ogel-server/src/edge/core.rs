@@ -4,12 +4,17 @@
 
 use crate::{access_log, callers::ThreadCallers, metrics::Counters, state::App, world::Entropy};
 use ogel_ghost::Ghost;
+use ogel_proxy::Upstream;
 use std::sync::Arc;
+
+type SetUp = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Core {
     pub(crate) app: App,
     /// Connections to Ghost of this thread's own: what is only passed on from Ghost never leaves the thread.
     pub(crate) ghost: Ghost,
+    /// And to Studio's backend, where there is one.
+    pub(crate) studio: Option<Upstream>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: access_log::Buffer,
     pub(crate) callers: ThreadCallers,
@@ -18,10 +23,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(app: &App) -> Result<Arc<Self>, ogel_ghost::SetupError> {
+    pub(crate) fn new(app: &App) -> Result<Arc<Self>, SetUp> {
         let counters = app.counters();
         Ok(Arc::new(Self {
             ghost: app.ghost_of_a_thread()?,
+            studio: app.studio_of_a_thread()?,
             log: app.access_log.buffer(counters.clone()),
             counters,
             callers: ThreadCallers::default(),

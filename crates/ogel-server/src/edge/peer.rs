@@ -2,14 +2,19 @@
 
 use crate::{limits::Allowance, settings::Settings, state::App};
 use http::HeaderMap;
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use ogel_proxy::{Forwarded, client_address};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    /// Whether the connection is encrypted.
-    pub(crate) tls: bool,
+    is_tls: bool,
     /// Found once per connection.
     allowance: Arc<Allowance>,
+    forwarded: OnceLock<Forwarded>,
 }
 
 /// Where a request comes from.
@@ -19,13 +24,25 @@ pub(crate) struct Address<'a> {
 }
 
 impl Peer {
-    pub(crate) fn new(app: &App, address: IpAddr, tls: bool) -> Self {
+    pub(crate) fn new(app: &App, address: IpAddr, is_tls: bool) -> Self {
         let address = address.to_canonical();
-        Self { address, tls, allowance: app.limiter.of_address(address) }
+        Self { address, is_tls, allowance: app.limiter.of_address(address), forwarded: OnceLock::new() }
     }
 
     /// The client's address: the peer's own, or what a trusted proxy says.
-    pub(crate) fn address_of(&self, _headers: &HeaderMap, _settings: &Settings, _app: &App) -> Address<'_> {
-        Address { client: self.address, allowance: Cow::Borrowed(&self.allowance) }
+    pub(crate) fn address_of(&self, headers: &HeaderMap, settings: &Settings, app: &App) -> Address<'_> {
+        let client = client_address(self.address, headers, &settings.trusted);
+        if client == self.address {
+            return Address { client, allowance: Cow::Borrowed(&self.allowance) };
+        }
+        Address { client, allowance: Cow::Owned(app.limiter.of_address(client)) }
+    }
+
+    /// What an upstream is told about `client`, who is behind this connection.
+    pub(crate) fn forwarded(&self, client: IpAddr) -> Cow<'_, Forwarded> {
+        if client == self.address {
+            return Cow::Borrowed(self.forwarded.get_or_init(|| Forwarded::new(client, self.is_tls)));
+        }
+        Cow::Owned(Forwarded::new(client, self.is_tls))
     }
 }

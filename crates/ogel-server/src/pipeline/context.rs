@@ -1,15 +1,19 @@
 //! What is known of a request while it is worked on, and the two answers for requests that no handler takes.
 
 use super::trace::Ids;
-use crate::{caller::Identity, edge::Core};
+use crate::{
+    caller::Identity,
+    edge::{Core, Peer},
+};
 use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Request},
-    http::{Response, request::Parts},
+    http::{Response, Uri, request::Parts},
     response::IntoResponse as _,
 };
 use ogel_api::error::ErrorCode;
 use ogel_ghost::CallContext;
+use ogel_proxy::AttemptLog;
 use std::{
     net::IpAddr,
     ops::Deref,
@@ -33,6 +37,12 @@ pub(crate) struct Known {
     /// Whether the credential came by cookie, which other sites' pages can send too.
     pub by_cookie: bool,
     pub client: IpAddr,
+    /// The whole target; the router shows its routes only what is below their prefix.
+    pub uri: Uri,
+    /// Each attempt at an upstream.
+    pub attempts: AttemptLog,
+    /// The connection it came by.
+    pub peer: Arc<Peer>,
     /// The thread that accepted it.
     pub core: Arc<Core>,
 }
@@ -48,6 +58,7 @@ impl RequestContext {
             deadline: self.deadline,
             request_id: Some(&self.ids.request),
             traceparent: Some(&self.ids.traceparent),
+            attempts: Some(&self.attempts),
         }
     }
 }

@@ -4,7 +4,10 @@
 //! them by itself.
 
 use super::RequestContext;
-use crate::{error::Failure, state::App};
+use crate::{
+    error::{Failure, Result},
+    state::App,
+};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -15,16 +18,21 @@ use axum::{
 use ogel_api::error::ErrorCode;
 
 pub(crate) async fn refuse_cross_site(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
-    let changes = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
     let by_cookie = request.extensions().get::<RequestContext>().is_some_and(|context| context.by_cookie);
-    if changes && by_cookie && !is_ours(request.headers(), &app.config().server.allowed_origins) {
-        return Failure::new(
-            ErrorCode::CrossSiteRequest,
-            "a page of another site may not do this with your cookie; send `Authorization: Bearer` instead",
-        )
-        .into_response();
+    if by_cookie && let Err(failure) = refuse_foreign(&app, &request) {
+        return failure.into_response();
     }
     next.run(request).await
+}
+
+/// Errors: a request with a cookie that changes something and comes from another site's page.
+pub(crate) fn refuse_foreign(app: &App, request: &Request) -> Result<()> {
+    let changes = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
+    if !changes || is_ours(request.headers(), &app.config().server.allowed_origins) {
+        return Ok(());
+    }
+    let message = "a page of another site may not do this with your cookie; send `Authorization: Bearer` instead";
+    Err(Failure::new(ErrorCode::CrossSiteRequest, message))
 }
 
 fn is_ours(headers: &HeaderMap, allowed: &[String]) -> bool {

@@ -1,9 +1,8 @@
 //! The last step: the envelope around a failure, the headers every answer has, one log line, the counters.
 
-use super::{cors, trace::Ids};
+use super::{RequestContext, cors, trace::Ids};
 use crate::{
     access_log::Line,
-    caller::Caller,
     edge::{Core, Peer},
     error::{self, Failure},
     limits::Verdict,
@@ -15,6 +14,7 @@ use bytes::BytesMut;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use ogel_api::error::{Error, ErrorCode};
+use ogel_proxy::AttemptLog;
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
@@ -30,7 +30,8 @@ pub(super) struct Record {
     pub client: IpAddr,
     /// The noun's place in the resource table.
     pub noun: Option<usize>,
-    pub caller: Option<Arc<Caller>>,
+    /// Once the caller is known.
+    pub context: Option<RequestContext>,
     pub limit: Option<Verdict>,
     pub timing: Timings,
     at: DateTime<Utc>,
@@ -58,8 +59,8 @@ impl Timings {
         self.ended[part as usize] = Some(Instant::now());
     }
 
-    /// `auth;dur=0.012, work;dur=1.402, total;dur=1.431`, in milliseconds.
-    fn header(&self, total: Duration) -> Option<HeaderValue> {
+    /// `auth;dur=0.012, work;dur=1.402, upstream;dur=1.2, total;dur=1.431`, in milliseconds.
+    fn header(&self, total: Duration, upstream: Duration) -> Option<HeaderValue> {
         let mut text = BytesMut::with_capacity(64);
         let mut since = self.started;
         for (name, ended) in ["auth;dur=", "work;dur="].into_iter().zip(self.ended) {
@@ -68,6 +69,10 @@ impl Timings {
                 text.extend_from_slice(b", ");
                 since = ended;
             }
+        }
+        if upstream > Duration::ZERO {
+            push_millis(&mut text, "upstream;dur=", upstream);
+            text.extend_from_slice(b", ");
         }
         push_millis(&mut text, "total;dur=", total);
         HeaderValue::from_maybe_shared(text.freeze()).ok()
@@ -90,7 +95,7 @@ impl Record {
             ids: Ids::new(request.headers(), &core.app.world, &core.entropy),
             client: peer.address,
             noun: resources::noun_of(request.uri().path()),
-            caller: None,
+            context: None,
             limit: None,
             timing: Timings { started: Instant::now(), ended: [None; 2] },
             at: core.app.world.now(),
@@ -145,8 +150,12 @@ pub(super) fn finish(
     if !settings.server.allowed_origins.is_empty() {
         cors::write(headers, origin);
     }
+    let attempts = record.context.as_ref().map(|context| &context.attempts);
+    let (failed, upstream) = attempts.map(AttemptLog::totals).unwrap_or_default();
+    core.counters.upstream_attempts.add(attempts.map_or(0, AttemptLog::len) as u64);
+    core.counters.upstream_failures.add(failed as u64);
     if settings.server.server_timing
-        && let Some(value) = record.timing.header(took)
+        && let Some(value) = record.timing.header(took, upstream)
     {
         headers.insert(SERVER_TIMING, value);
     }
@@ -170,18 +179,19 @@ fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&E
         let (request_id, trace_id, code) = (&*record.ids.request, record.ids.trace(), failure.code.as_str());
         tracing::error!(method = %record.method, route, code, request_id, trace_id, cause, "request failed");
     }
+    let context = record.context.as_ref();
     core.log.write(&Line {
         at: record.at,
         request_id: &record.ids.request,
         trace_id: record.ids.trace(),
         client: record.client,
-        caller: record.caller.as_ref().map(|caller| &*caller.log_id),
+        caller: context.and_then(|context| context.identity.caller()).map(|caller| &*caller.log_id),
         method: &record.method,
         route,
         status: answer.status().as_u16(),
         code: failure.map(|failure| failure.code.as_str()),
         took,
-        attempts: "",
+        attempts: context.map(|context| &context.attempts),
     });
 }
 

@@ -8,12 +8,15 @@ mod delivery;
 mod deployments;
 mod dev;
 mod edge;
+mod forward;
 mod idempotency;
 mod lifecycle;
 mod limits;
 mod logs;
 mod organizations;
 mod protocol;
+mod raw;
+mod scripted;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both {
