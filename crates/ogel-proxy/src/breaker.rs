@@ -300,7 +300,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_the_pause_a_few_probes_decide() {
         let breaker = breaker();
-        (0..3).for_each(|_| drop(run(&breaker, Judgement::Failure)));
+        assert!((0..3).all(|_| run(&breaker, Judgement::Failure)));
         pass(Duration::from_millis(500)).await;
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         let (first, second) = (breaker.admit().ok().unwrap(), breaker.admit().ok().unwrap());
@@ -316,7 +316,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_failed_probe_doubles_the_pause_up_to_its_cap() {
         let breaker = breaker();
-        (0..3).for_each(|_| drop(run(&breaker, Judgement::Failure)));
+        assert!((0..3).all(|_| run(&breaker, Judgement::Failure)));
         for millis in [500, 1000, 2000, 4000, 5000, 5000] {
             assert_eq!(breaker.admit().err(), Some(Duration::from_millis(millis)));
             pass(Duration::from_millis(millis)).await;
@@ -329,7 +329,7 @@ mod tests {
     async fn what_began_before_the_pause_neither_closes_nor_lengthens_it() {
         let breaker = breaker();
         let (early, late) = (breaker.admit().ok().unwrap(), breaker.admit().ok().unwrap());
-        (0..3).for_each(|_| drop(run(&breaker, Judgement::Failure)));
+        assert!((0..3).all(|_| run(&breaker, Judgement::Failure)));
         early.judge(Judgement::Success, || 0);
         assert_eq!(breaker.state(), BreakerState::Open);
         pass(Duration::from_millis(500)).await;

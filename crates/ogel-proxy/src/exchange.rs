@@ -169,7 +169,13 @@ async fn exchange(
             Ok(Ok(response)) => break response,
             Ok(Err(mut failed)) => {
                 let unsent = failed.take_message().map(Box::new);
-                let error = match (from_hyper(failed.into_error()), &unsent) {
+                let error = failed.into_error();
+                if gate.is_some() && error.is_user() && unsent.is_none() {
+                    // The stream's own error if there is one; else it was shorter than it had said.
+                    let source = gate.and_then(|gate| gate.failure()).unwrap_or_else(|| Arc::new(error));
+                    return Err(UpstreamError::RequestBody { source }.into());
+                }
+                let error = match (from_hyper(error), &unsent) {
                     (_, None) if let Some(source) = gate.and_then(|gate| gate.failure()) => {
                         UpstreamError::RequestBody { source }
                     }

@@ -88,6 +88,15 @@ impl OutgoingBody {
     }
 }
 
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        // hyper lets go of a body once its length is reached, without asking whether more comes.
+        if let Kind::Streamed { gate, .. } = &self.0 {
+            gate.finish_if_sending();
+        }
+    }
+}
+
 impl From<Bytes> for OutgoingBody {
     fn from(bytes: Bytes) -> Self {
         Self(Kind::Buffered(bytes))
@@ -235,6 +244,13 @@ impl Gate {
 
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.0.lock().phase, Phase::Finished)
+    }
+
+    fn finish_if_sending(&self) {
+        let mut state = self.0.lock();
+        if matches!(state.phase, Phase::Sending) {
+            (state.moved, state.waits, state.phase) = (Instant::now(), false, Phase::Finished);
+        }
     }
 
     /// Ends a body that is still being sent.

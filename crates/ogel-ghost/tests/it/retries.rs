@@ -203,3 +203,52 @@ async fn many_failing_calls_make_few_retries() {
     // 200 calls, a fifth of them again, the floor of 10, and what a few milliseconds of waiting add.
     assert!((240..=260).contains(&attempts), "200 calls made {attempts} attempts");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ghost_that_fails_again_and_again_is_left_alone_and_asked_again_later() {
+    let scripted = in_turn(|_, number| if number <= 10 { Reply::Close } else { document(DEPLOYMENT) });
+    let ghost = ghost(&scripted);
+    let get = || ghost.get_deployment(ctx(), Credential::Platform, "p1", "d1");
+    while get().await.unwrap_err().kind != GhostErrorKind::RESTING {}
+    let failure = get().await.unwrap_err();
+    assert_eq!((failure.code, failure.attempts), (ErrorCode::UpstreamUnavailable, 1));
+    assert!(failure.retry_after.is_some() && !failure.may_have_been_processed);
+    assert_eq!(scripted.seen().len(), 10);
+    tokio::time::advance(failure.retry_after.unwrap()).await;
+    get().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_is_in_the_log_of_the_call() {
+    let scripted = in_turn(|_, number| match number {
+        1 => error(503, "general_server_error"),
+        _ => document(DEPLOYMENT),
+    });
+    let log = ogel_proxy::AttemptLog::new();
+    let context = CallContext { attempts: Some(&log), ..ctx() };
+    ghost(&scripted).get_deployment(context, Credential::Platform, "p1", "d1").await.unwrap();
+    let outcomes: Vec<_> = log.attempts().iter().map(|attempt| (attempt.outcome, attempt.reused)).collect();
+    let answered = |status: u16| ogel_proxy::Outcome::Answered(status.try_into().unwrap());
+    assert_eq!(outcomes, [(answered(503), false), (answered(200), true)]);
+    assert!(log.to_string().starts_with("ghost.test:80 503 "), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_addresses_are_one_ghost_and_a_prepared_credential_is_the_same_credential() {
+    let scripted = in_turn(|_, _| document(DEPLOYMENT));
+    let mut config = config();
+    config.more_base_urls = vec!["http://other.test:8080".to_owned()];
+    let ghost = ghost_with(config.clone(), scripted.connector());
+    let jwt = ogel_ghost::Secret::new("t").to_header().unwrap();
+    scripted.refuse(1);
+    ghost.get_deployment(ctx(), Credential::PreparedJwt(&jwt), "p1", "d1").await.unwrap();
+    let seen = scripted.seen();
+    assert_eq!((seen.len(), seen[0].headers("x-appwrite-jwt")), (1, vec!["t"]));
+    assert!(seen[0].headers("x-appwrite-key").is_empty());
+    assert_eq!(format!("{:?} {:?}", Credential::PreparedJwt(&jwt), jwt), "Jwt(…) Sensitive");
+    for wrong in ["https://other.test", "http://other.test/base", "other.test", "http://other.test/v1"] {
+        config.more_base_urls = vec![wrong.to_owned()];
+        let made = ogel_ghost::Ghost::new(config.clone(), scripted.connector(), std::sync::Arc::new(|| 0));
+        assert!(made.is_err(), "{wrong}");
+    }
+}

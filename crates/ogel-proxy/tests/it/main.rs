@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod forward;
+mod many;
+mod raw;
+mod relay;
 mod scripted;
 mod sockets;
+mod streaming;
 mod upstream;
 mod websocket;
