@@ -10,7 +10,7 @@ use cargo_metadata::Message;
 
 use crate::postgres::{self, Cluster};
 use crate::workspace::Workspace;
-use crate::{Result, generate, preflight, shell, supply_chain, tidy};
+use crate::{Result, fuzz, generate, preflight, shell, supply_chain, tidy};
 
 type Step = fn(&mut Check) -> Result;
 
@@ -22,6 +22,7 @@ const STEPS: &[(&str, Step)] = &[
     ("build", Check::build),
     ("PostgreSQL", Check::start_postgres),
     ("tests", Check::test),
+    ("fuzz targets", |check| fuzz::run(&check.workspace, 5)),
     ("generated files", |check| generate::check(&check.workspace, check.ogeld.as_deref())),
     ("supply chain", Check::supply_chain),
 ];

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
 
 mod ci;
+mod fuzz;
 mod generate;
 mod postgres;
 mod preflight;
@@ -22,6 +23,7 @@ The project's chores.
 Usage: cargo xtask <CHORE>
 
   ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
+  fuzz [SECONDS]       run every fuzz target for so long (default 60)
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
   tidy                 the rules that no compiler knows
@@ -35,6 +37,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["ci"] => Workspace::load().and_then(ci::run),
+        ["fuzz"] => Workspace::load().and_then(|workspace| fuzz::run(&workspace, 60)),
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => Workspace::load().and_then(|workspace| fuzz::run(&workspace, seconds)),
+            Err(_) => Err(format!("`{seconds}` is no number of seconds")),
+        },
         ["generate"] => Workspace::load().and_then(|workspace| generate::write(&workspace)),
         ["generate", "--check"] => Workspace::load().and_then(|workspace| generate::check(&workspace, None)),
         ["postgres"] => Workspace::load().and_then(|workspace| postgres::foreground(&workspace)),

@@ -195,3 +195,13 @@ impl Subscription {
         RealtimeEvent::Connected { first: !std::mem::replace(&mut self.was_live, true) }
     }
 }
+
+/// Everything that is done with a frame before anybody else sees it, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn read_frame(text: &str) {
+    if let frame::Frame::Event { channels, payload } = frame::Frame::parse(text) {
+        for channel in &channels {
+            drop(frame::signal(channel, &payload));
+        }
+    }
+}
