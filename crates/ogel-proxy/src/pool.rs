@@ -44,12 +44,13 @@ impl Pool {
         self.idle.lock().len()
     }
 
-    /// The connection used last, if it can be used at once. Nearly always it can, and no timer is made.
+    /// The connection used last of those that can be used at once. One that was given back a moment ago has to be polled
+    /// once more; waiting for it needs a timer, and there is often another one below it.
     pub(crate) fn take_ready(&self) -> Option<Sender> {
         let mut idle = self.idle.lock();
-        let newest = idle.last()?;
-        let is_usable = newest.sender.is_ready() && newest.since.elapsed() < self.limits.idle_timeout;
-        if is_usable { idle.pop().map(|idle| idle.sender) } else { None }
+        let at = idle.iter().rposition(|idle| idle.sender.is_ready())?;
+        let is_fresh = idle[at].since.elapsed() < self.limits.idle_timeout;
+        is_fresh.then(|| idle.remove(at).sender)
     }
 
     /// The connection used last that is still open.

@@ -3,6 +3,7 @@
 //! Refuses to know which requests may be repeated: the caller's verdict says so.
 //! Next: `error.rs`, whose `may_have_been_processed` most verdicts ask.
 
+use crate::error::UpstreamError;
 use parking_lot::Mutex;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -89,6 +90,15 @@ pub enum Verdict {
     Retry { after: Option<Duration> },
 }
 
+impl Verdict {
+    /// The usual one. `may_repeat`: a second time does no harm, because the method is idempotent or the upstream knows
+    /// the request again by its key.
+    pub fn of(error: &UpstreamError, may_repeat: bool) -> Self {
+        let is_safe = may_repeat || !error.may_have_been_processed();
+        if is_safe && error.is_transient() { Self::Retry { after: None } } else { Self::Stop }
+    }
+}
+
 /// A policy, its budget and its dice, shared by all requests to one upstream.
 #[derive(Clone)]
 pub struct Retrier {
@@ -127,7 +137,8 @@ impl Retrier {
             if number >= self.policy.max_attempts {
                 return Err(error);
             }
-            let wait = self.policy.backoff(number, (self.random)()).max(after.unwrap_or_default());
+            // On top of what the upstream asked for, or all who were told the same time would come back together.
+            let wait = self.policy.backoff(number, (self.random)()).saturating_add(after.unwrap_or_default());
             // Waiting for an attempt that cannot happen would only make the caller wait for the same error. The
             // budget is asked last, so that it pays for attempts that are made.
             let too_late = Instant::now().checked_add(wait).is_none_or(|at| at >= deadline);
@@ -204,6 +215,17 @@ mod tests {
         assert!((125..=140).contains(&made), "100 requests made {made} attempts");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!((0..9).all(|_| retrier.budget.withdraw()), "a second brings ten more");
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_repeated_only_if_it_may_be_and_an_open_breaker_never() {
+        let (retry, stop) = (Verdict::Retry { after: None }, Verdict::Stop);
+        let unsent = UpstreamError::ConnectTimeout;
+        let silent = UpstreamError::FirstByteTimeout;
+        let open = UpstreamError::BreakerOpen { retry_after: Duration::from_secs(1) };
+        for (error, keyed, unkeyed) in [(unsent, retry, retry), (silent, retry, stop), (open, stop, stop)] {
+            assert_eq!((Verdict::of(&error, true), Verdict::of(&error, false)), (keyed, unkeyed), "{error}");
+        }
     }
 
     #[test]

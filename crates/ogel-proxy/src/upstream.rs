@@ -199,6 +199,10 @@ impl Upstream {
         request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        if *request.method() == Method::CONNECT {
+            // It asks for a tunnel, and what comes back is not HTTP any more.
+            return Err(UpstreamError::protocol("CONNECT is not sent to an upstream"));
+        }
         let Some(breaker) = &self.0.breaker else { return self.attempts(request, how).await };
         let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
         let started = Instant::now();

@@ -51,7 +51,7 @@ fn data(text: &'static str) -> io::Result<Frame<Bytes>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_request_goes_through_in_bounded_memory_however_slow_the_reader() {
-    let (body, made) = Counted::new(SIZE / PIECE, true);
+    let (body, made) = Counted::body(SIZE / PIECE, true);
     let most = Arc::new(AtomicU64::new(0));
     let upstream = upstream(Limits::default(), {
         let most = most.clone();
@@ -186,7 +186,7 @@ async fn each_kind_of_body_is_framed_in_its_own_way_whatever_the_headers_claim()
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    let one = |tells_length| Counted::new(1, tells_length).0;
+    let one = |tells_length| Counted::body(1, tells_length).0;
     for (method, body, framing) in [
         (Method::GET, OutgoingBody::empty(), ""),
         (Method::DELETE, OutgoingBody::empty(), ""),
@@ -279,7 +279,7 @@ async fn who_is_silent_in_the_middle_of_a_request_is_the_one_who_is_blamed() {
         std::future::pending::<()>().await;
         drop(stream);
     });
-    let (body, _) = Counted::new(1000, true);
+    let (body, _) = Counted::body(1000, true);
     let error = send(&reads_nothing, request(Method::POST, body)).await.err().unwrap();
     assert!(matches!(error, UpstreamError::FirstByteTimeout), "{error:?}");
     assert_eq!(started.elapsed().as_secs(), 14);

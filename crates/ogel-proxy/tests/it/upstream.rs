@@ -311,6 +311,13 @@ async fn a_dropped_request_closes_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tunnel_is_never_asked_for() {
+    let scripted = Scripted::new(|_| ok());
+    let error = send(&upstream(&scripted, Limits::default()), Method::CONNECT, Replay::Keyed).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Protocol { .. }) && scripted.connects() == 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_without_a_host_is_refused() {
     let scripted = Scripted::new(|_| ok());
     assert!(Upstream::new("/path".parse().unwrap(), scripted.connector(), Limits::default()).is_err());
