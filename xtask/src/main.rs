@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
 
+mod bench;
 mod ci;
 mod generate;
 mod postgres;
@@ -22,6 +23,7 @@ The project's chores.
 Usage: cargo xtask <CHORE>
 
   ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
+  bench [OPTION…]      figures beside nginx, HAProxy and Caddy, into BENCHMARKS.md (`bench --help`)
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
   tidy                 the rules that no compiler knows
@@ -34,6 +36,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["bench", "--help" | "-h"] => {
+            print!("{}", bench::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        ["bench", options @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, options)),
+        // The benchmark's own second process, so that its memory is not counted as ours.
+        ["bench-hold", arguments @ ..] => bench::hold(arguments),
         ["ci"] => Workspace::load().and_then(ci::run),
         ["generate"] => Workspace::load().and_then(|workspace| generate::write(&workspace)),
         ["generate", "--check"] => Workspace::load().and_then(|workspace| generate::check(&workspace, None)),
