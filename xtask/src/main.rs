@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
 
+mod bench;
 mod ci;
 mod fuzz;
 mod generate;
@@ -24,6 +25,7 @@ Usage: cargo xtask <CHORE>
 
   ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
   fuzz [SECONDS]       run every fuzz target for so long (default 60)
+  bench [OPTION…]      figures beside nginx, HAProxy and Caddy, into BENCHMARKS.md (`bench --help`)
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
   tidy                 the rules that no compiler knows
@@ -36,6 +38,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["bench", "--help" | "-h"] => {
+            print!("{}", bench::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        ["bench", options @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, options)),
+        // The benchmark's own second process, so that its memory is not counted as ours.
+        ["bench-hold", arguments @ ..] => bench::hold(arguments),
         ["ci"] => Workspace::load().and_then(ci::run),
         ["fuzz"] => Workspace::load().and_then(|workspace| fuzz::run(&workspace, 60)),
         ["fuzz", seconds] => match seconds.parse() {

@@ -1,4 +1,4 @@
-//! What the check needs from the machine besides Rust. As root on Debian it is installed; anywhere else everything
+//! What the check, or another chore, needs from the machine besides Rust. As root on Debian it is installed; anywhere else everything
 //! that is missing is named at once, because nobody wants to learn it one failed run at a time.
 
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::process::Command;
 
 use crate::{Result, postgres, shell};
 
-struct Need {
-    name: &'static str,
-    /// What of the check cannot run without it.
-    reason: &'static str,
+pub(crate) struct Need {
+    pub(crate) name: &'static str,
+    /// What of the chore cannot run without it.
+    pub(crate) reason: &'static str,
     /// The Debian packages that bring it, or none when rustup does.
-    packages: &'static [&'static str],
-    present: fn() -> bool,
+    pub(crate) packages: &'static [&'static str],
+    pub(crate) present: fn() -> bool,
 }
 
 const NEEDS: &[Need] = &[
@@ -36,20 +36,25 @@ const NEEDS: &[Need] = &[
 ];
 
 pub(crate) fn run() -> Result {
-    let absent = missing();
+    satisfy("the check", NEEDS)
+}
+
+/// Sees to it that everything `chore` needs is there, or says what is not.
+pub(crate) fn satisfy(chore: &str, needs: &'static [Need]) -> Result {
+    let absent = missing(needs);
     if absent.is_empty() {
         return Ok(());
     }
     if shell::is_root() && Path::new("/etc/debian_version").exists() && shell::find("apt-get").is_some() {
         install(&absent)?;
-        let absent = missing();
-        return if absent.is_empty() { Ok(()) } else { Err(still_needed(&absent)) };
+        let absent = missing(needs);
+        return if absent.is_empty() { Ok(()) } else { Err(still_needed(chore, &absent)) };
     }
-    Err(still_needed(&absent))
+    Err(still_needed(chore, &absent))
 }
 
-fn missing() -> Vec<&'static Need> {
-    NEEDS.iter().filter(|need| !(need.present)()).collect()
+fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
+    needs.iter().filter(|need| !(need.present)()).collect()
 }
 
 /// Starting it is the only honest question: rustup puts a `cargo-fmt` on the path that only says that it is missing.
@@ -76,7 +81,7 @@ fn install(absent: &[&Need]) -> Result {
     Ok(())
 }
 
-fn still_needed(absent: &[&Need]) -> String {
+fn still_needed(chore: &str, absent: &[&Need]) -> String {
     let lines = absent.iter().map(|need| {
         let source = match need.packages {
             [] => format!("`rustup component add {}`", need.name),
@@ -84,5 +89,5 @@ fn still_needed(absent: &[&Need]) -> String {
         };
         format!("\n  {} ({}): {source}", need.name, need.reason)
     });
-    format!("this machine misses what the check needs:{}", lines.collect::<String>())
+    format!("this machine misses what {chore} needs:{}", lines.collect::<String>())
 }

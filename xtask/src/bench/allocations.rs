@@ -1,0 +1,162 @@
+//! Allocations and instructions per request, counted by valgrind: they are the same on every machine and in every run.
+//!
+//! A run with twice as many requests minus one with as many leaves out starting, stopping and everything made once.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use super::gateway::{Account, Plan, Route};
+use super::report::{Section, figure};
+use super::{Bench, Result};
+
+const ALLOCATIONS: f64 = 60.0;
+/// Functions shown, the dearest first.
+const SHOWN: usize = 12;
+
+/// What a request may call to get memory: mimalloc's functions, and the C library's for the libraries in C.
+const ALLOCATORS: &[&str] = &["mi_malloc", "mi_zalloc", "mi_calloc", "mi_realloc", "malloc", "calloc", "realloc"];
+const RELEASES: &[&str] = &["mi_free", "free"];
+
+/// What one run did.
+#[derive(Default)]
+struct Profile {
+    instructions: u64,
+    /// Calls from outside of the allocator, by function.
+    calls: HashMap<String, u64>,
+    /// Instructions of the function itself.
+    own: HashMap<String, u64>,
+}
+
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
+    let requests: u32 = bench.options.size(2000, 200);
+    let mut plan = bench.plan("allocations");
+    plan.set("server.threads", "1");
+    plan.set("server.drain_seconds", "1");
+    // The account is made without valgrind, in the database that the counted runs open.
+    let (account, routes, notes) = {
+        let gateway = plan.start("ogeld", &[])?;
+        let account = gateway.sign_up()?;
+        let (routes, notes) = bench.routes(&gateway, &account)?;
+        (account, routes, notes)
+    };
+    let mut section = Section::new(
+        "Allocations and instructions",
+        &["route", "allocations/request", "releases/request", "instructions/request"],
+    );
+    let mut details = Vec::new();
+    for route in routes {
+        let once = profile(bench, &plan, &account, route, requests)?;
+        let twice = profile(bench, &plan, &account, route, requests * 2)?;
+        let each = |count: i128| count as f64 / f64::from(requests);
+        let calls = |names: &[&str]| {
+            let of = |profile: &Profile| -> i128 {
+                let wanted = profile.calls.iter().filter(|(name, _)| names.iter().any(|known| is(name, known)));
+                wanted.map(|(_, count)| i128::from(*count)).sum()
+            };
+            each(of(&twice) - of(&once))
+        };
+        let allocations = calls(ALLOCATORS);
+        let instructions = each(i128::from(twice.instructions) - i128::from(once.instructions));
+        section.row([route.title(), figure(allocations), figure(calls(RELEASES)), figure(instructions)]);
+        if route.proxied {
+            section.at_most(&format!("{}: allocations per request", route.name), allocations, ALLOCATIONS, "");
+        }
+        let mut table = Section::new(
+            format!("Where the instructions of one request go: {}", route.title()),
+            &["function", "instructions/request", "share"],
+        );
+        let mut own: Vec<(f64, &String)> = twice
+            .own
+            .iter()
+            .map(|(name, count)| (each(i128::from(*count) - i128::from(*once.own.get(name).unwrap_or(&0))), name))
+            .collect();
+        own.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (count, name) in own.into_iter().take(SHOWN) {
+            let share = format!("{:.1} %", count * 100.0 / instructions);
+            table.row([format!("`{}`", shortened(name)), figure(count.round()), share]);
+        }
+        details.push(table);
+    }
+    notes.into_iter().for_each(|note| section.note(note));
+    section.note("valgrind knows no instructions for SHA-256, so that hashing a key counts for more than it costs");
+    section.note("one data-plane thread, one connection; what the kernel does is not counted");
+    details.insert(0, section);
+    Ok(details)
+}
+
+/// A request after the other on one connection, under valgrind.
+fn profile(bench: &Bench<'_>, plan: &Plan, account: &Account, route: &Route, requests: u32) -> Result<Profile> {
+    let file = bench.folder.0.join("callgrind.out");
+    let valgrind = super::service::program("valgrind").ok_or("valgrind is not installed")?;
+    let output = format!("--callgrind-out-file={}", file.display());
+    let gateway = plan.start("ogeld", &[&*valgrind.to_string_lossy(), "--tool=callgrind", &output])?;
+    let (mut connection, path) = (gateway.connect()?, route.path(&account.project));
+    for _ in 0..requests {
+        let (status, _) = connection.call("GET", &path, std::slice::from_ref(&account.key), &[])?;
+        if !(200..300).contains(&status) {
+            return Err(format!("GET {path} was answered with {status}"));
+        }
+    }
+    drop(connection);
+    // It writes its file when it ends.
+    drop(gateway);
+    read(&file)
+}
+
+fn read(file: &Path) -> Result<Profile> {
+    let wrong = |error: std::io::Error| format!("what valgrind counted cannot be read: {error}");
+    let mut profile = Profile::default();
+    let mut names: HashMap<String, String> = HashMap::new();
+    // A name stands in full where it comes first, and as its number from then on.
+    let mut name_of = |text: &str| -> String {
+        match text.split_once(' ') {
+            Some((number, name)) => names.entry(number.to_owned()).or_insert_with(|| name.to_owned()).clone(),
+            None => names.get(text).cloned().unwrap_or_else(|| text.to_owned()),
+        }
+    };
+    let (mut function, mut callee, mut inclusive) = (String::new(), String::new(), false);
+    for line in BufReader::new(std::fs::File::open(file).map_err(wrong)?).split(b'\n') {
+        let line = line.map_err(wrong)?;
+        let line = String::from_utf8_lossy(&line);
+        if let Some(text) = line.strip_prefix("fn=") {
+            function = name_of(text);
+        } else if let Some(text) = line.strip_prefix("cfn=") {
+            callee = name_of(text);
+        } else if let Some(text) = line.strip_prefix("calls=") {
+            let count: u64 = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+            if !is_allocator(&function) && is_allocator(&callee) {
+                *profile.calls.entry(callee.clone()).or_default() += count;
+            }
+            // The next line is what the callee cost, which stands with the callee as well.
+            inclusive = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '*')) {
+            let cost: u64 = line.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+            if !std::mem::take(&mut inclusive) {
+                *profile.own.entry(function.clone()).or_default() += cost;
+                profile.instructions += cost;
+            }
+        }
+    }
+    if profile.instructions == 0 { Err("valgrind counted nothing".to_owned()) } else { Ok(profile) }
+}
+
+fn is_allocator(function: &str) -> bool {
+    ALLOCATORS.iter().chain(RELEASES).any(|known| is(function, known)) || function.starts_with("_mi_")
+}
+
+/// Whether a function is this one or a variant of it, such as `mi_malloc_aligned`.
+fn is(function: &str, known: &str) -> bool {
+    let variant = |rest: &str| rest.is_empty() || known.starts_with("mi_") && rest.starts_with('_');
+    function.strip_prefix(known).is_some_and(variant)
+}
+
+/// Without the hashes and the middle of types as long as a page.
+fn shortened(name: &str) -> String {
+    let name = name.split("::h").next().filter(|part| name.len() - part.len() == 19).unwrap_or(name);
+    let name = name.replace('|', "\\|");
+    match (name.char_indices().nth(60), name.char_indices().rev().nth(39)) {
+        (Some((from, _)), Some((to, _))) if from < to => format!("{}…{}", &name[..from], &name[to..]),
+        _ => name,
+    }
+}

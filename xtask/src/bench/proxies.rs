@@ -1,0 +1,121 @@
+//! The main table: requests through each gateway to one upstream, one after the other in every round.
+
+use super::gateway::Route;
+use super::load::{CONNECTIONS, Run, Target, median};
+use super::peers::{self, PLAIN, YARDSTICK};
+use super::report::{Section, figure};
+use super::{Bench, Result};
+
+/// CPU per request, key checked, limited, traced, metered and logged, against nginx with what it can do of that.
+const CPU_RATIO: f64 = 1.10;
+/// What we add to a lone request, against what plain nginx adds.
+const LATENCY_RATIO: f64 = 1.0;
+
+const DIRECT: &str = "direct";
+
+/// Figures of one target, over all rounds.
+struct Row {
+    target: Target,
+    loaded: Vec<Run>,
+    alone: Vec<Run>,
+}
+
+impl Row {
+    fn new(target: Target) -> Self {
+        Self { target, loaded: Vec::new(), alone: Vec::new() }
+    }
+
+    fn cpu(&self) -> f64 {
+        median(self.loaded.iter().map(|run| run.cpu))
+    }
+
+    fn p50(&self) -> f64 {
+        median(self.alone.iter().map(|run| run.p50))
+    }
+
+    fn failed(&self) -> f64 {
+        self.loaded.iter().chain(&self.alone).map(|run| run.failed).sum()
+    }
+}
+
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
+    let options = bench.options;
+    let (gateway, account) = bench.gateway("proxies")?;
+    let (routes, notes) = bench.routes(&gateway, &account)?;
+    let (peers, absent) = peers::start_all(&bench.folder.0, bench.upstream.address)?;
+
+    // The path of the typed route's call at the upstream: the same page for everyone.
+    let path = "/v1/projects/01976f3a-0000-7000-8000-000000000000/sites";
+    let direct = Target {
+        name: DIRECT.to_owned(),
+        url: format!("http://{}{path}", bench.upstream.address),
+        process: bench.upstream.process(),
+        headers: Vec::new(),
+        note: "the upstream itself",
+    };
+    let note = |route: &Route| if route.proxied { "key, limits, trace, metrics, access log" } else { "no upstream" };
+    let ours = routes.iter().map(|route| {
+        let name = format!("ogeld, {}", route.name);
+        (*route, gateway.target(&name, &route.path(&account.project), &account, note(route)))
+    });
+    let ours: Vec<_> = ours.collect();
+    let others = std::iter::once(direct).chain(peers.iter().map(|peer| peer.target(path)));
+    let mut rows: Vec<Row> = others.chain(ours.iter().map(|(_, target)| target.clone())).map(Row::new).collect();
+    for row in &rows {
+        row.target.wrk(CONNECTIONS, 1, None)?;
+    }
+    for _ in 0..options.rounds {
+        for row in &mut rows {
+            row.loaded.push(row.target.wrk(CONNECTIONS, options.seconds, None)?);
+            row.alone.push(row.target.wrk(1, options.size(2, 1), None)?);
+        }
+    }
+
+    let find = |name: &str| rows.iter().find(|row| row.target.name == name);
+    let yardstick = find(YARDSTICK).map_or(f64::NAN, Row::cpu);
+    let lone = |name: &str| find(name).map_or(f64::NAN, Row::p50);
+    let added_by_nginx = lone(PLAIN) - lone(DIRECT);
+    let mut section = Section::new(
+        format!("Through the gateway, {CONNECTIONS} connections"),
+        &[
+            "gateway",
+            "requests/s",
+            "CPU µs/request",
+            "CPU / nginx+limit",
+            "p50 µs alone",
+            "p99 µs alone",
+            "p99 ms loaded",
+            "RSS MiB",
+            "failed",
+            "does",
+        ],
+    );
+    for row in &rows {
+        section.row([
+            row.target.name.clone(),
+            figure(median(row.loaded.iter().map(|run| run.rate)).round()),
+            figure(row.cpu()),
+            figure(row.cpu() / yardstick),
+            figure(row.p50()),
+            figure(median(row.alone.iter().map(|run| run.p99))),
+            figure(median(row.loaded.iter().map(|run| run.p99)) / 1000.0),
+            figure(row.target.process.peak()),
+            figure(row.failed()),
+            row.target.note.to_owned(),
+        ]);
+    }
+    for (route, target) in ours.iter().filter(|(route, _)| route.proxied) {
+        let Some(row) = find(&target.name) else { continue };
+        let name = route.name;
+        section.at_most(&format!("{name}: CPU per request / nginx+limit"), row.cpu() / yardstick, CPU_RATIO, "");
+        let added = (row.p50() - lone(DIRECT)) / added_by_nginx;
+        section.at_most(&format!("{name}: latency added at one connection / nginx"), added, LATENCY_RATIO, "");
+        section.at_most(&format!("{name}: failed requests"), row.failed(), 0.0, "");
+    }
+    notes.into_iter().for_each(|note| section.note(note));
+    if !absent.is_empty() {
+        section.note(format!("not measured, because not here: {}", absent.join(", ")));
+    }
+    section.note("RSS is the most so far; of the rows of ogeld it is one process's");
+    Ok(vec![section])
+}
