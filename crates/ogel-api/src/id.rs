@@ -51,6 +51,15 @@ pub trait Id: Copy + fmt::Display + std::str::FromStr<Err = IdError> {
     fn uuid(self) -> Uuid;
 }
 
+impl RequestId {
+    /// Its text, without the heap and without formatting: every request has one.
+    pub fn to_text(self) -> [u8; 30] {
+        let mut text = *b"req_00000000000000000000000000";
+        text[4..].copy_from_slice(&encode(self.0));
+        text
+    }
+}
+
 macro_rules! ids {
     ($($(#[$meta:meta])* $name:ident = $prefix:literal, $article:literal $noun:literal;)+) => { $(
         $(#[$meta])*

@@ -83,12 +83,34 @@ impl AttemptLog {
     }
 }
 
+impl AttemptLog {
+    /// What [`fmt::Display`] shows, at the end of `line`: a log has one per request, and formatting costs more.
+    pub fn append_to(&self, line: &mut Vec<u8>) {
+        let mut number = itoa::Buffer::new();
+        for (place, attempt) in self.0.lock().iter().enumerate() {
+            if place > 0 {
+                line.extend_from_slice(b", ");
+            }
+            line.extend_from_slice(attempt.address.as_bytes());
+            line.push(b' ');
+            match attempt.outcome {
+                Outcome::Answered(status) => line.extend_from_slice(status.as_str().as_bytes()),
+                Outcome::Failed(word) => line.extend_from_slice(word.as_bytes()),
+            }
+            line.push(b' ');
+            line.extend_from_slice(number.format(attempt.micros / 1000).as_bytes());
+            line.push(b'.');
+            line.extend_from_slice(number.format(attempt.micros % 1000 / 100).as_bytes());
+            line.extend_from_slice(b"ms");
+        }
+    }
+}
+
 impl fmt::Display for AttemptLog {
     /// `10.0.0.1:80 refused 0.1ms, 10.0.0.2:80 200 1.2ms`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, attempt) in self.0.lock().iter().enumerate() {
-            write!(f, "{}{attempt}", if number == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        let mut text = Vec::new();
+        self.append_to(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }

@@ -63,7 +63,8 @@ impl ForwardRules {
     pub fn request<B>(&self, incoming: Request<B>, target: Uri, forwarded: &Forwarded) -> Request<B> {
         let (head, body) = incoming.into_parts();
         let from = &head.headers;
-        let mut headers = HeaderMap::with_capacity(from.len() + 6);
+        // The caller adds some of its own: growing would hash all of them again.
+        let mut headers = HeaderMap::with_capacity(from.len() + 10);
         self.request.copy(from, &mut headers);
         headers.insert(FORWARDED_FOR, forwarded.client.clone());
         headers.insert(FORWARDED_PROTO, forwarded.proto.clone());
@@ -96,7 +97,7 @@ impl ForwardRules {
     pub fn response(&self, method: &Method, incoming: Response<UpstreamBody>) -> Response<UpstreamBody> {
         let (head, mut body) = incoming.into_parts();
         let from = &head.headers;
-        let mut headers = HeaderMap::with_capacity(from.len() + 4);
+        let mut headers = HeaderMap::with_capacity(from.len() + 16);
         self.response.copy(from, &mut headers);
         if *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED {
             // The first of several: hyper has refused those that differ.

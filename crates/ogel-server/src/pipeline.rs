@@ -70,7 +70,7 @@ async fn steps(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
@@ -86,45 +86,46 @@ async fn steps(
     {
         return Err(record.refuse(core, verdict));
     }
-    // 7. The time allowed, for this thread, the database and every attempt at Ghost alike.
+    // 7. The time allowed, for this thread, the database and every attempt at an upstream alike.
     let forwarded = settings.is_forwarded(record.noun);
     let allowed = deadline::time_allowed(&request, settings, forwarded)?;
     let deadline = record.started_at(allowed);
-    let work = async {
-        // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
-        let (identity, by_cookie) = identify::identify(core, request.headers()).await?;
-        record.timing.mark(Timing::Auth);
-        // 9. How often they may call, by the class the resource table gives the request.
-        let class = resources::class_of(record.noun, request.method(), request.uri().path());
-        let (allowance, calls) = identity.allowance(&settings.limits).unwrap_or((&address.allowance, None));
-        if let Some(verdict) = settings.limits.request(class, allowance, calls, record.now_ms()) {
-            if !verdict.decision.allowed {
-                return Err(record.refuse(core, verdict));
-            }
-            record.limit = Some(verdict);
+    // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
+    let (identity, by_cookie) = identify::identify(core, peer, request.headers(), deadline).await?;
+    record.timing.mark(Timing::Auth);
+    // 9. How often they may call, by the class the resource table gives the request.
+    let class = resources::class_of(record.noun, request.method(), request.uri().path());
+    let (allowance, calls) = identity.allowance(&settings.limits).unwrap_or((&address.allowance, None));
+    if let Some(verdict) = settings.limits.request(class, allowance, calls, record.now_ms()) {
+        if !verdict.decision.allowed {
+            return Err(record.refuse(core, verdict));
         }
-        // 10. The resource table: the router knows it as routes.
-        let body_limit = if forwarded { settings.studio.max_body_bytes } else { settings.server.max_body_bytes };
-        let context = RequestContext::new(Known {
-            ids: record.ids.clone(),
-            deadline,
-            body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
-            identity,
-            by_cookie,
-            client: record.client,
-            uri: request.uri().clone(),
-            attempts: AttemptLog::new(),
-            peer: peer.clone(),
-            core: core.clone(),
-        });
-        record.context = Some(context.clone());
+        record.limit = Some(verdict);
+    }
+    let body_limit = if forwarded { settings.studio.max_body_bytes } else { settings.server.max_body_bytes };
+    let context = RequestContext::new(Known {
+        ids: record.ids.clone(),
+        deadline,
+        body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
+        identity,
+        by_cookie,
+        client: record.client,
+        attempts: AttemptLog::new(),
+        peer: peer.clone(),
+        core: core.clone(),
+    });
+    record.context = Some(context.clone());
+    let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
+    let mut request = request.map(|body| body::watched(body, stall));
+    // 10. The resource table. What another backend answers goes straight there, and watches its deadline itself; the
+    // rest of the table the router knows as routes.
+    let answer = if forwarded {
+        resources::forwarded::forward(&context, request).await
+    } else {
         request.extensions_mut().insert(context);
-        let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
-        let request = request.map(|body| body::watched(body, stall));
-        let Ok(answer) = routes.clone().call(request).await;
-        Ok(answer)
+        let answer = tokio::time::timeout_at(deadline, routes.clone().call(request)).await;
+        answer.map_err(|_| deadline::exceeded(allowed)).map(|Ok(answer)| answer)
     };
-    let answer = tokio::time::timeout_at(deadline, work).await.map_err(|_| deadline::exceeded(allowed))?;
     record.timing.mark(Timing::Work);
     answer
 }

@@ -20,9 +20,7 @@ pub fn router(app: &App) -> Router {
     let (on_control, mut document) = on_control.split_for_parts();
     let (streams, stream_document) = streams.split_for_parts();
     document.merge(stream_document);
-    let routes = pipeline::around_control(on_control, app)
-        .merge(pipeline::around_streams(streams, app))
-        .merge(resources::forwarded::routes(forwarded));
+    let routes = pipeline::around_control(on_control, app).merge(pipeline::around_streams(streams, app));
     let routes = Router::new()
         .nest(ogel_api::BASE_PATH, routes)
         .fallback(pipeline::route_not_found)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ogel_proxy::AttemptLog;
-use std::{io::Write as _, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 /// One request that is over.
 pub struct Line<'a> {
@@ -61,8 +61,9 @@ impl Line<'_> {
             out.extend_from_slice(value.as_bytes());
         }
         if let Some(attempts) = self.attempts.filter(|attempts| !attempts.is_empty()) {
-            // Addresses as configured and words of ours; writing to memory cannot fail.
-            let _ = write!(out, "\",\"upstream\":\"{attempts}");
+            // Addresses as configured and words of ours.
+            out.extend_from_slice(b"\",\"upstream\":\"");
+            attempts.append_to(out);
         }
         out.extend_from_slice(b"\",\"client\":\"");
         append_address(self.client, out, &mut number);

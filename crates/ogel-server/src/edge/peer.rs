@@ -1,13 +1,20 @@
 //! Who is at the other end of a connection: an address, and the windows its requests count in.
 
-use crate::{limits::Allowance, settings::Settings, state::App};
+use crate::{
+    limits::Allowance,
+    secrets::{self, TokenHash},
+    settings::Settings,
+    state::App,
+};
 use http::HeaderMap;
 use ogel_proxy::{Forwarded, client_address};
+use parking_lot::Mutex;
 use std::{
     borrow::Cow,
     net::IpAddr,
     sync::{Arc, OnceLock},
 };
+use subtle::ConstantTimeEq as _;
 
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
@@ -15,6 +22,8 @@ pub(crate) struct Peer {
     /// Found once per connection.
     allowance: Arc<Allowance>,
     forwarded: OnceLock<Forwarded>,
+    /// The last token and its hash. The lock is the connection's alone.
+    token: Mutex<Option<(Box<str>, TokenHash)>>,
 }
 
 /// Where a request comes from.
@@ -26,7 +35,13 @@ pub(crate) struct Address<'a> {
 impl Peer {
     pub(crate) fn new(app: &App, address: IpAddr, is_tls: bool) -> Self {
         let address = address.to_canonical();
-        Self { address, is_tls, allowance: app.limiter.of_address(address), forwarded: OnceLock::new() }
+        Self {
+            address,
+            is_tls,
+            allowance: app.limiter.of_address(address),
+            forwarded: OnceLock::new(),
+            token: Mutex::new(None),
+        }
     }
 
     /// The client's address: the peer's own, or what a trusted proxy says.
@@ -36,6 +51,21 @@ impl Peer {
             return Address { client, allowance: Cow::Borrowed(&self.allowance) };
         }
         Address { client, allowance: Cow::Owned(app.limiter.of_address(client)) }
+    }
+
+    /// The hash a token is looked up by; none if it cannot be one of ours.
+    pub(crate) fn hash_of(&self, token: &str) -> Option<TokenHash> {
+        let mut last = self.token.lock();
+        if let Some((known, hash)) = &*last
+            // A proxy in front may carry many people's requests on one connection: how long this takes must not tell
+            // one of them how much of another's token they have guessed.
+            && bool::from(known.as_bytes().ct_eq(token.as_bytes()))
+        {
+            return Some(*hash);
+        }
+        let hash = secrets::is_well_formed(token).then(|| secrets::token_hash(token))?;
+        *last = Some((token.into(), hash));
+        Some(hash)
     }
 
     /// What an upstream is told about `client`, who is behind this connection.

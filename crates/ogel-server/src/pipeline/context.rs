@@ -8,7 +8,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Request},
-    http::{Response, Uri, request::Parts},
+    http::{Response, request::Parts},
     response::IntoResponse as _,
 };
 use ogel_api::error::ErrorCode;
@@ -37,8 +37,6 @@ pub(crate) struct Known {
     /// Whether the credential came by cookie, which other sites' pages can send too.
     pub by_cookie: bool,
     pub client: IpAddr,
-    /// The whole target; the router shows its routes only what is below their prefix.
-    pub uri: Uri,
     /// Each attempt at an upstream.
     pub attempts: AttemptLog,
     /// The connection it came by.

@@ -139,6 +139,7 @@ pub(super) fn finish(
     }
     let took = record.timing.started.elapsed();
     let headers = answer.headers_mut();
+    headers.reserve(12);
     if let Ok(value) = HeaderValue::from_str(&record.ids.request) {
         headers.insert(REQUEST_ID, value);
     }
@@ -171,7 +172,9 @@ pub(super) fn finish(
 
 /// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
 fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&Error>, took: Duration) {
+    // What is forwarded has no pattern but its noun.
     let route = answer.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = route.or_else(|| record.noun.and_then(|place| resources::RESOURCES.get(place)).map(|noun| noun.name));
     if let Some(failure) = failure
         && failure.code.status().is_server_error()
     {

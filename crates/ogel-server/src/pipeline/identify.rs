@@ -3,9 +3,9 @@
 use crate::{
     caller::{Caller, Identity},
     callers::Remembered,
-    edge::Core,
+    edge::{Core, Peer},
     error::{Failure, Result},
-    secrets::{self, API_KEY_PREFIX, TokenHash},
+    secrets::{API_KEY_PREFIX, TokenHash},
     state::App,
 };
 use axum::http::{HeaderMap, header};
@@ -14,17 +14,25 @@ use ogel_api::{
     error::ErrorCode,
 };
 use ogel_store::Viewer;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
 
 const UNKNOWN: &str = "this credential is not known or was revoked; log in again, or make a new API key";
 const EXPIRED: &str = "this credential has expired; log in again, or make a new API key";
 
 /// Also says whether the credential came by cookie.
-pub(super) async fn identify(core: &Arc<Core>, headers: &HeaderMap) -> Result<(Identity, bool)> {
-    match credential(headers) {
-        None => Ok((Identity::Anonymous, false)),
-        Some((token, by_cookie)) => Ok((resolve(core, token).await?, by_cookie)),
-    }
+pub(super) async fn identify(
+    core: &Arc<Core>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    deadline: Instant,
+) -> Result<(Identity, bool)> {
+    let Some((token, by_cookie)) = credential(headers) else { return Ok((Identity::Anonymous, false)) };
+    // A connection mostly comes back with the credential it came with before.
+    let Some(hash) = peer.hash_of(token) else {
+        return Ok((Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN), by_cookie));
+    };
+    Ok((resolve(core, token.starts_with(API_KEY_PREFIX), hash, deadline).await?, by_cookie))
 }
 
 /// The token of `Authorization: Bearer`, or else of our cookie.
@@ -43,13 +51,8 @@ fn credential(headers: &HeaderMap) -> Option<(&str, bool)> {
     })
 }
 
-async fn resolve(core: &Arc<Core>, token: &str) -> Result<Identity> {
-    if !secrets::is_well_formed(token) {
-        return Ok(Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN));
-    }
-    let hash = secrets::token_hash(token);
-    let is_key = token.starts_with(API_KEY_PREFIX);
-    let caller = match core.callers.get(&hash, core.app.callers.generation(), Instant::now()) {
+async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Instant) -> Result<Identity> {
+    let caller = match core.callers.get(&hash, core.app.callers.generation(), Instant::now().into_std()) {
         Remembered::Fresh(caller) => Some(caller),
         Remembered::Aging(caller) => {
             let core = core.clone();
@@ -62,7 +65,13 @@ async fn resolve(core: &Arc<Core>, token: &str) -> Result<Identity> {
             Some(caller)
         }
         // Boxed: the way to the database is long, and its room would be moved with every request that needs none of it.
-        Remembered::Nothing => Box::pin(ask(core, is_key, hash)).await?,
+        Remembered::Nothing => match timeout_at(deadline, Box::pin(ask(core, is_key, hash))).await {
+            Ok(found) => found?,
+            Err(_) => {
+                let message = "the database did not say in time who you are; try again in a moment";
+                return Err(Failure::new(ErrorCode::DeadlineExceeded, message));
+            }
+        },
     };
     let now = core.app.world.now();
     Ok(match caller {
@@ -81,7 +90,7 @@ async fn ask(core: &Arc<Core>, is_key: bool, hash: TokenHash) -> Result<Option<A
     let find = async move { app.callers.find(hash, look_up(&app, is_key, &hash)).await };
     let found = core.app.on_control(find).await??;
     match &found {
-        Some(caller) => core.callers.put(hash, caller.clone(), generation, Instant::now()),
+        Some(caller) => core.callers.put(hash, caller.clone(), generation, Instant::now().into_std()),
         None => core.callers.remove(&hash),
     }
     Ok(found)

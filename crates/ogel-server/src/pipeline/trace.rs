@@ -4,7 +4,6 @@ use crate::world::{Entropy, World};
 use arrayvec::ArrayString;
 use http::{HeaderMap, HeaderValue};
 use ogel_api::id::RequestId;
-use std::fmt::Write as _;
 
 /// Ids as text, made once per request and without the heap.
 #[derive(Clone)]
@@ -23,8 +22,7 @@ impl Ids {
         let random = (u128::from(entropy.next()) << 64 | u128::from(entropy.next())).to_be_bytes();
         let [.., a, b, c, d, e, f, g, h, i, j] = random;
         let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
-        // Neither can be longer than its place.
-        let _ = write!(request, "{}", RequestId(uuid));
+        request.push_str(std::str::from_utf8(&RequestId(uuid).to_text()).unwrap_or_default());
         let parent = headers.get("traceparent").and_then(parse);
         traceparent.push_str("00-");
         match parent {

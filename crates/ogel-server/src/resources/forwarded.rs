@@ -6,15 +6,12 @@
 use crate::{
     error::{Failure, Result},
     pipeline::{self, RequestContext},
-    state::App,
 };
 use axum::{
-    Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header},
     response::IntoResponse as _,
-    routing::any,
 };
 use hyper_util::rt::TokioIo;
 use ogel_api::error::{Error, ErrorCode, Source};
@@ -87,20 +84,14 @@ const RESPONSE: &[&str] = &[
     "x-accel-buffering",
 ];
 
-/// The routes of every namespace that is forwarded, in place of our own.
-pub(crate) fn routes(names: &[String]) -> Router<App> {
-    names.iter().fold(Router::new(), |routes, name| {
-        routes.route(&format!("/{name}"), any(forward)).route(&format!("/{name}/{{*rest}}"), any(forward))
-    })
-}
-
-async fn forward(State(app): State<App>, context: RequestContext, mut request: Request) -> Result<Response<Body>> {
+/// Called by the pipeline itself: of what is passed on as it is, a router has nothing to find out.
+pub(crate) async fn forward(context: &RequestContext, mut request: Request) -> Result<Response<Body>> {
     let studio = context.core.studio.as_ref().ok_or_else(|| Error::internal("no backend to forward to"))?;
     if request.headers().contains_key(header::COOKIE) {
-        pipeline::refuse_foreign(&app, &request)?;
+        pipeline::refuse_foreign(&context.core.app, &request)?;
     }
     if request.headers().contains_key(header::UPGRADE) && accept_key(request.headers()).is_some() {
-        return upgrade(&app, &context, studio, &mut request).await;
+        return Box::pin(upgrade(context, studio, &mut request)).await;
     }
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
         let message =
@@ -109,7 +100,7 @@ async fn forward(State(app): State<App>, context: RequestContext, mut request: R
     }
     let method = request.method().clone();
     let sending = Sending { deadline: context.deadline, replay: Replay::BySafety, log: Some(&context.attempts) };
-    let outgoing = outgoing(&context, studio, request)?;
+    let outgoing = outgoing(context, studio, request)?;
     let outgoing = outgoing.map(|body| OutgoingBody::limited(body, context.body_limit as u64));
     let answer = studio.send_with(outgoing, sending).await?;
     if is_page_of_a_failure(answer.status(), answer.headers()) {
@@ -121,7 +112,7 @@ async fn forward(State(app): State<App>, context: RequestContext, mut request: R
 
 /// The request as Studio gets it.
 fn outgoing<B>(context: &RequestContext, studio: &Upstream, request: http::Request<B>) -> Result<http::Request<B>> {
-    let target = target(studio, &context.uri)?;
+    let target = target(studio, request.uri())?;
     let forwarded = context.peer.forwarded(context.client);
     let mut outgoing = RULES.request(request, target, &forwarded);
     for (name, value) in [("traceparent", &*context.ids.traceparent), ("x-request-id", &*context.ids.request)] {
@@ -152,16 +143,12 @@ fn is_page_of_a_failure(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// A WebSocket: Studio's side is opened first, so that a refusal is an ordinary answer.
-async fn upgrade(
-    app: &App,
-    context: &RequestContext,
-    studio: &Upstream,
-    request: &mut Request,
-) -> Result<Response<Body>> {
+async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Request) -> Result<Response<Body>> {
+    let app = &context.core.app;
     let accept = accept_key(request.headers()).ok_or_else(|| Error::internal("no handshake"))?;
     let on_upgrade = hyper::upgrade::on(&mut *request);
     let mut head = http::Request::new(());
-    *head.headers_mut() = request.headers().clone();
+    (*head.uri_mut(), *head.headers_mut()) = (request.uri().clone(), request.headers().clone());
     let protocols = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
     let mut outgoing = outgoing(context, studio, head)?;
     if let Some(protocols) = protocols {
