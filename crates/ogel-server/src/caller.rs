@@ -68,6 +68,10 @@ pub mod scope {
         DeploymentsRead,
         DeploymentsWrite,
         BuildsRead,
+        SitesRead,
+        SitesWrite,
+        DomainsRead,
+        DomainsWrite,
         KeysRead,
         KeysWrite
     );

@@ -8,8 +8,11 @@
 //! - [`resources`]: the table of nouns, and one file per noun
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
+//! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
 //! - [`dev`]: everything on one machine with nothing installed
 
+pub mod access;
+mod acting;
 pub mod bridge;
 pub mod caller;
 pub mod config;
@@ -18,6 +21,7 @@ pub mod edge;
 mod error;
 mod extract;
 pub mod logs;
+pub mod objects;
 pub mod openapi;
 pub mod pipeline;
 mod repository;

@@ -3,10 +3,13 @@
 pub(crate) mod auth;
 pub(crate) mod builds;
 pub(crate) mod deployments;
+pub(crate) mod domains;
 pub(crate) mod meta;
 pub(crate) mod organizations;
 pub(crate) mod projects;
+mod proxied;
 pub(crate) mod shared;
+pub(crate) mod sites;
 pub(crate) mod users;
 
 use crate::state::App;
@@ -19,6 +22,8 @@ pub enum Plan {
     Native,
     /// Studio's record and Ghost's work together.
     Hybrid,
+    /// Ghost's, on the caller's behalf.
+    Proxied,
 }
 
 impl Plan {
@@ -27,6 +32,7 @@ impl Plan {
         match self {
             Self::Native => "Answered from Studio's own data",
             Self::Hybrid => "Studio's record and the deployment backend's work together",
+            Self::Proxied => "Kept by the deployment backend, and asked of it on the caller's behalf",
         }
     }
 }
@@ -38,18 +44,33 @@ pub struct Resource {
     pub plan: Plan,
     /// Its operations on the control plane.
     pub(crate) routes: fn() -> OpenApiRouter<App>,
+    /// Its operations on the data-plane thread that accepted the request: streams, and reads that are only passed on.
+    pub(crate) data_plane: fn() -> OpenApiRouter<App>,
+}
+
+impl Resource {
+    /// One whose operations are all on the control plane.
+    const fn new(name: &'static str, plan: Plan, routes: fn() -> OpenApiRouter<App>) -> Self {
+        Self { name, plan, routes, data_plane: OpenApiRouter::new }
+    }
+
+    const fn and_data_plane(self, data_plane: fn() -> OpenApiRouter<App>) -> Self {
+        Self { data_plane, ..self }
+    }
 }
 
 /// Every noun. Routing, hints for mistyped paths and the coverage tests read it.
 pub const RESOURCES: &[Resource] = &[
-    Resource { name: "auth", plan: Plan::Native, routes: auth::routes },
-    Resource { name: "users", plan: Plan::Native, routes: users::routes },
-    Resource { name: "organizations", plan: Plan::Native, routes: organizations::routes },
-    Resource { name: "projects", plan: Plan::Native, routes: projects::routes },
-    Resource { name: "deployments", plan: Plan::Hybrid, routes: deployments::routes },
-    Resource { name: "builds", plan: Plan::Hybrid, routes: builds::routes },
-    Resource { name: "health", plan: Plan::Native, routes: meta::health_routes },
-    Resource { name: "ready", plan: Plan::Native, routes: meta::ready_routes },
-    Resource { name: "version", plan: Plan::Native, routes: meta::version_routes },
-    Resource { name: "openapi.json", plan: Plan::Native, routes: meta::openapi_routes },
+    Resource::new("auth", Plan::Native, auth::routes),
+    Resource::new("users", Plan::Native, users::routes),
+    Resource::new("organizations", Plan::Native, organizations::routes),
+    Resource::new("projects", Plan::Native, projects::routes),
+    Resource::new("deployments", Plan::Hybrid, deployments::routes),
+    Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
+    Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
+    Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),
+    Resource::new("health", Plan::Native, meta::health_routes),
+    Resource::new("ready", Plan::Native, meta::ready_routes),
+    Resource::new("version", Plan::Native, meta::version_routes),
+    Resource::new("openapi.json", Plan::Native, meta::openapi_routes),
 ];

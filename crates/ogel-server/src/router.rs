@@ -1,13 +1,15 @@
 //! Every route of the API, put together from the table of nouns and wrapped in the pipeline.
 
-use crate::{openapi, pipeline, resources, resources::RESOURCES, state::App};
+use crate::{openapi, pipeline, resources::RESOURCES, state::App};
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
-/// All routes with their documentation, before the pipeline. Streams are apart: they stay on the data plane.
+/// All routes with their documentation, before the pipeline. Those of the data plane are apart: streams, and what is only
+/// passed on.
 pub(crate) fn documented() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
     let on_control = RESOURCES.iter().fold(OpenApiRouter::new(), |all, resource| all.merge((resource.routes)()));
-    (on_control, resources::builds::streams())
+    let on_data = RESOURCES.iter().fold(OpenApiRouter::new(), |all, resource| all.merge((resource.data_plane)()));
+    (on_control, on_data)
 }
 
 /// The whole service: what each data-plane thread serves.

@@ -4,11 +4,13 @@
 //! owns the database's and Ghost's connections. [`App::on_control`] is the only way from one to the other.
 
 use crate::{
+    access::Accesses,
     bridge::Bridge,
     caller::Caller,
     config::Config,
     error::Failure,
     logs::Logs,
+    objects::Objects,
     secrets::{Sealer, TokenHash},
     tracker::Tracker,
     world::World,
@@ -37,6 +39,10 @@ pub struct AppState {
     /// Callers by the hash of their credential, for a second: a hot caller costs no database trip, and what is
     /// revoked elsewhere ends within that second. What is revoked here ends at once.
     pub callers: moka::sync::Cache<TokenHash, Arc<Caller>>,
+    /// Who may do what in which project, for a second.
+    pub accesses: Accesses,
+    /// Which of Ghost's sites and domains has which id of ours.
+    pub objects: Objects,
     /// Password checks take a core each, so only a few run at a time.
     pub logins: Semaphore,
     /// Says "we are shutting down" to listeners, streams and background tasks.
@@ -86,6 +92,8 @@ impl AppState {
                 .max_capacity(100_000)
                 .time_to_live(std::time::Duration::from_secs(1))
                 .build(),
+            accesses: Accesses::default(),
+            objects: Objects::default(),
             logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),

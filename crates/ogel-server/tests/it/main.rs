@@ -4,13 +4,18 @@
 mod accounts;
 mod authorization;
 mod bad_input;
+mod builds;
 mod delivery;
 mod deployments;
 mod dev;
+mod domains;
+mod foreign;
 mod idempotency;
 mod logs;
 mod organizations;
+mod production;
 mod protocol;
+mod sites;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both {
