@@ -23,6 +23,10 @@ string_enum! {
         DeploymentsRead = "deployments:read",
         DeploymentsWrite = "deployments:write",
         BuildsRead = "builds:read",
+        SitesRead = "sites:read",
+        SitesWrite = "sites:write",
+        DomainsRead = "domains:read",
+        DomainsWrite = "domains:write",
         KeysRead = "keys:read",
         KeysWrite = "keys:write",
     }

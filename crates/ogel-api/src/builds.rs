@@ -28,6 +28,12 @@ pub struct Build {
     pub duration_ms: Option<i64>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BuildList {
+    pub builds: Vec<Build>,
+    pub pagination: Pagination,
+}
+
 string_enum! {
     /// Where a line came from.
     pub enum LogStream {

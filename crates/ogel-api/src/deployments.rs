@@ -87,6 +87,13 @@ pub struct Deployment {
     /// Why it failed: what was run, its exit code and its last lines.
     #[schema(required)]
     pub error: Option<String>,
+    /// Whether it is the one in production: served on the project's domains.
+    #[serde(default)]
+    #[schema(required)]
+    pub active: bool,
+    /// When it last became the one in production; `null` when it never was.
+    #[schema(required)]
+    pub promoted_at: Option<Timestamp>,
     pub created_at: Timestamp,
     #[schema(required)]
     pub completed_at: Option<Timestamp>,
@@ -95,5 +102,70 @@ pub struct Deployment {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeploymentList {
     pub deployments: Vec<Deployment>,
+    pub pagination: Pagination,
+}
+
+/// How to deploy again. Everything may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redeploy {
+    /// Takes the branch's newest commit instead of the same one.
+    #[serde(default)]
+    pub latest: bool,
+}
+
+/// A change of what is in production. Everything may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Promotion {
+    /// At most 500 characters, kept with the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+string_enum! {
+    /// What happened to a deployment.
+    pub enum DeploymentEventType {
+        /// It was asked for; `relatedDeploymentId` is the one it repeats, if it is a redeployment.
+        Created = "created",
+        Building = "building",
+        CancelRequested = "cancel_requested",
+        Success = "success",
+        /// `reason` says why.
+        Failed = "failed",
+        Canceled = "canceled",
+        /// It was deployed again as `relatedDeploymentId`.
+        Redeployed = "redeployed",
+        /// It went into production; without an `actor` because it was the project's first that succeeded.
+        Promoted = "promoted",
+        /// Production was taken back to it.
+        RolledBack = "rolled_back",
+        /// `relatedDeploymentId` took its place in production.
+        Replaced = "replaced",
+    }
+}
+
+/// One thing that happened to a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentEvent {
+    /// Counted from 1 for each deployment, without holes.
+    pub n: u64,
+    pub deployment_id: DeploymentId,
+    #[serde(rename = "type")]
+    pub kind: DeploymentEventType,
+    /// Who did it; `null` when nobody had to.
+    #[schema(required)]
+    pub actor: Option<UserId>,
+    #[schema(required)]
+    pub reason: Option<String>,
+    #[schema(required)]
+    pub related_deployment_id: Option<DeploymentId>,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentEventList {
+    pub events: Vec<DeploymentEvent>,
     pub pagination: Pagination,
 }

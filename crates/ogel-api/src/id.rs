@@ -71,10 +71,20 @@ macro_rules! ids {
             fn uuid(self) -> Uuid { self.0 }
         }
 
+        impl $name {
+            /// The text form, without an allocation: lists carry many ids.
+            fn text(self) -> [u8; concat!($prefix, "_").len() + 26] {
+                const PREFIX: &[u8] = concat!($prefix, "_").as_bytes();
+                let mut text = [0; PREFIX.len() + 26];
+                text[..PREFIX.len()].copy_from_slice(PREFIX);
+                text[PREFIX.len()..].copy_from_slice(&encode(self.0));
+                text
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!($prefix, "_"))?;
-                f.write_str(std::str::from_utf8(&encode(self.0)).map_err(|_| fmt::Error)?)
+                f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -104,7 +114,8 @@ macro_rules! ids {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                let text = self.text();
+                serializer.serialize_str(std::str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
             }
         }
 
@@ -142,6 +153,10 @@ ids! {
     DeploymentId = "dpl", "a" "deployment";
     /// The work behind a deployment.
     BuildId = "bld", "a" "build";
+    /// The settings of something a project publishes.
+    SiteId = "site", "a" "site";
+    /// A name a project is reached by.
+    DomainId = "dom", "a" "domain";
     /// One request, named in every answer and log line.
     RequestId = "req", "a" "request";
 }

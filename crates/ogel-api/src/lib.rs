@@ -7,17 +7,20 @@
 //! # Layout
 //! - [`error`]: the one error table and the envelope every failure travels in
 //! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
-//! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`meta`]
+//! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`sites`],
+//!   [`domains`], [`meta`]
 
 pub mod auth;
 pub mod builds;
 pub mod deployments;
+pub mod domains;
 pub mod error;
 pub mod id;
 pub mod meta;
 pub mod organizations;
 pub mod page;
 pub mod projects;
+pub mod sites;
 mod string_enum;
 pub mod time;
 pub mod users;

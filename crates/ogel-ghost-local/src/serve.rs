@@ -108,6 +108,7 @@ async fn answer(app: &App, router: Router, request: Request<Body>, with_faults: 
 
 fn kind_of(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::UNAUTHORIZED => "user_jwt_invalid",
         StatusCode::TOO_MANY_REQUESTS => "general_rate_limit_exceeded",
         status if status.is_server_error() => "general_server_error",
         _ => "general_bad_request",

@@ -1,6 +1,9 @@
 //! Every call to Ghost, typed. Each says whether it may be repeated and what "exists already" means after a retry: the
 //! caller chose the id, so it means that an earlier attempt got through. Refuses to build URLs from anything but
-//! segments. Next: `client.rs`, which sends them.
+//! segments. Sites and domains are in files of their own. Next: `client.rs`, which sends them.
+
+mod domains;
+mod sites;
 
 use crate::{
     client::{Call, Ghost, Repeat},

@@ -146,6 +146,16 @@ impl GhostError {
         Self::new(GhostErrorKind::INVALID_RESPONSE, code, &message, may_have_been_processed)
     }
 
+    /// Ghost does not take the token; a fresh one may do.
+    pub fn refuses_token(&self) -> bool {
+        self.kind.as_str() == "user_jwt_invalid"
+    }
+
+    /// There is no such project, or the account is no member of it.
+    pub fn hides_project(&self) -> bool {
+        self.kind.as_str() == "project_not_found"
+    }
+
     /// Whether the same call may succeed in a moment.
     pub(crate) fn is_transient(&self) -> bool {
         match (&self.source, self.status) {

@@ -2,6 +2,10 @@
 //! `Unrecognized`, and an empty string is Ghost's way to say that there is nothing.
 //! Next: `calls.rs`, which returns them.
 
+mod objects;
+
+pub use objects::{CreateDomain, DnsRecordDoc, DomainDoc, Page, SiteDoc, SiteFields};
+
 use crate::config::Secret;
 use chrono::{DateTime, Utc};
 use ogel_api::{builds::LogLine, deployments::DeploymentStatus};

@@ -106,6 +106,20 @@ impl Bridge {
         Ok(self.tokens.try_get_with(user.id, mint).await.map_err(shared)?.jwt)
     }
 
+    /// The person's token, if it is in memory.
+    pub(crate) async fn known_token(&self, user: UserId) -> Option<Arc<str>> {
+        Some(self.tokens.get(&user).await?.jwt)
+    }
+
+    /// A token in place of one that Ghost refused. Many may ask at once: only the refused one is forgotten, so they all
+    /// get the same new one.
+    pub(crate) async fn another_token(&self, user: &User, refused: &str) -> Result<Arc<str>> {
+        if self.tokens.get(&user.id).await.is_some_and(|token| *token.jwt == *refused) {
+            self.tokens.invalidate(&user.id).await;
+        }
+        self.token(user).await
+    }
+
     /// Forgets the person's token: Ghost refused it.
     pub(crate) async fn drop_token(&self, user: UserId) {
         self.tokens.invalidate(&user).await;
@@ -153,6 +167,12 @@ impl Bridge {
             Ok::<_, Failure>(())
         };
         self.members.try_get_with((project.id, user.id), join).await.map_err(shared)
+    }
+
+    /// The same although they were let in before: Ghost has forgotten it.
+    pub(crate) async fn join_again(&self, project: &Project, user: &User) -> Result<()> {
+        self.members.invalidate(&(project.id, user.id)).await;
+        self.member(project, user).await
     }
 
     /// Removes the project, and with it every site, at Ghost. Not being there is as good.

@@ -92,6 +92,10 @@ pub mod scope {
         DeploymentsRead,
         DeploymentsWrite,
         BuildsRead,
+        SitesRead,
+        SitesWrite,
+        DomainsRead,
+        DomainsWrite,
         KeysRead,
         KeysWrite
     );

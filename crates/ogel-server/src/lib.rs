@@ -8,12 +8,15 @@
 //! - [`resources`]: the table of nouns, and one file per noun
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
+//! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
 //! - [`dev`]: everything on one machine with nothing installed
 
 // A request's whole way is one future, and its type is as deep as the way is long.
 #![recursion_limit = "256"]
 
+pub mod access;
 pub mod access_log;
+mod acting;
 pub mod bridge;
 pub mod caller;
 pub mod callers;
@@ -25,6 +28,7 @@ mod extract;
 pub mod limits;
 pub mod logs;
 pub mod metrics;
+pub mod objects;
 pub mod openapi;
 mod operations;
 pub mod pipeline;

@@ -8,6 +8,7 @@ use ogel_api::{
     deployments::NewDeployment,
     error::{Detail, ErrorCode},
 };
+use ogel_ghost::SiteFields;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -17,21 +18,45 @@ use url::{Host, Url};
 /// Everything about `new` that can be wrong, all at once.
 pub(crate) async fn check(app: &App, new: &NewDeployment) -> Result<()> {
     let mut details = Vec::new();
+    details.extend(new.commit_sha.as_deref().and_then(commit_sha));
+    details.extend(new.env.as_ref().and_then(environment));
+    details.extend(new.tags.as_deref().and_then(tags));
+    let fields = SiteFields {
+        repo_url: Some(Some(&new.repo_url)),
+        production_branch: Some(new.branch.as_deref()),
+        framework: Some(new.framework.as_deref()),
+        root_directory: Some(new.root_directory.as_deref()),
+        install_command: Some(new.install_command.as_deref()),
+        build_command: Some(new.build_command.as_deref()),
+        output_directory: Some(new.output_directory.as_deref()),
+        ..SiteFields::default()
+    };
+    check_fields(app, &fields, "branch", details).await
+}
+
+/// The same of what a site is made of: a deployment may be made of it later.
+pub(crate) async fn check_site(app: &App, fields: &SiteFields<'_>) -> Result<()> {
+    check_fields(app, fields, "productionBranch", Vec::new()).await
+}
+
+/// Whatever `fields` names, besides what is known to be wrong already.
+async fn check_fields(app: &App, fields: &SiteFields<'_>, branch_field: &str, mut details: Vec<Detail>) -> Result<()> {
     let mut add = |problem: Option<Detail>| details.extend(problem);
-    add(repo_url(&new.repo_url, app.config().deployments.allow_file_urls));
-    add(new.branch.as_deref().and_then(branch));
-    add(new.commit_sha.as_deref().and_then(commit_sha));
-    add(new.framework.as_deref().and_then(framework));
-    for (field, value) in [("rootDirectory", &new.root_directory), ("outputDirectory", &new.output_directory)] {
-        add(value.as_deref().and_then(|value| directory(field, value)));
+    let url = fields.repo_url.flatten();
+    add(url.and_then(|url| repo_url(url, app.config().deployments.allow_file_urls)));
+    add(fields.production_branch.flatten().and_then(|name| branch(branch_field, name)));
+    add(fields.framework.flatten().and_then(framework));
+    for (field, value) in [("rootDirectory", fields.root_directory), ("outputDirectory", fields.output_directory)] {
+        add(value.flatten().and_then(|value| directory(field, value)));
     }
-    for (field, value) in [("installCommand", &new.install_command), ("buildCommand", &new.build_command)] {
-        add(value.as_deref().and_then(|value| command(field, value)));
+    for (field, value) in [("installCommand", fields.install_command), ("buildCommand", fields.build_command)] {
+        add(value.flatten().and_then(|value| command(field, value)));
     }
-    add(new.env.as_ref().and_then(environment));
-    add(new.tags.as_deref().and_then(tags));
-    if details.is_empty() && !app.config().deployments.allow_private_hosts {
-        details.extend(private_host(&new.repo_url).await);
+    if details.is_empty()
+        && !app.config().deployments.allow_private_hosts
+        && let Some(url) = url
+    {
+        details.extend(private_host(url).await);
     }
     if details.is_empty() { Ok(()) } else { Err(invalid(details)) }
 }
@@ -161,7 +186,7 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
 }
 
 /// git's own rules for names of references, and none that looks like an option.
-fn branch(name: &str) -> Option<Detail> {
+fn branch(field: &str, name: &str) -> Option<Detail> {
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
     let bad = name.is_empty()
         || name.len() > 255
@@ -179,8 +204,8 @@ fn branch(name: &str) -> Option<Detail> {
     }
     problem(
         ErrorCode::InvalidBranch,
-        "branch",
-        "`branch` is not a name git accepts",
+        field,
+        format!("`{field}` is not a name git accepts"),
         "send one like `main` or `feature/login`",
     )
 }
@@ -332,7 +357,7 @@ mod tests {
     #[test]
     fn branches_follow_gits_rules() {
         for good in ["main", "feature/login", "v1.2", "a-b_c", "users/ada/x"] {
-            assert_eq!(code_of(branch(good)), "ok", "{good}");
+            assert_eq!(code_of(branch("branch", good)), "ok", "{good}");
         }
         for bad in [
             "",
@@ -350,7 +375,7 @@ mod tests {
             "a@{1}",
             "a\u{7}",
         ] {
-            assert_eq!(code_of(branch(bad)), "INVALID_BRANCH", "{bad}");
+            assert_eq!(code_of(branch("branch", bad)), "INVALID_BRANCH", "{bad}");
         }
     }
 

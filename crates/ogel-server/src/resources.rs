@@ -3,11 +3,14 @@
 pub(crate) mod auth;
 pub(crate) mod builds;
 pub(crate) mod deployments;
+pub(crate) mod domains;
 pub(crate) mod forwarded;
 pub(crate) mod meta;
 pub(crate) mod organizations;
 pub(crate) mod projects;
+mod proxied;
 pub(crate) mod shared;
+pub(crate) mod sites;
 pub(crate) mod users;
 
 use crate::{limits::Class, state::App};
@@ -23,6 +26,8 @@ pub enum Plan {
     Hybrid,
     /// Studio's existing backend, where `studio.forward` names it; nobody otherwise.
     Forwarded,
+    /// Ghost's, on the caller's behalf.
+    Proxied,
 }
 
 impl Plan {
@@ -32,6 +37,7 @@ impl Plan {
             Self::Native => "Answered from Studio's own data",
             Self::Forwarded => "Answered by Studio's existing backend where one is configured",
             Self::Hybrid => "Studio's record and the deployment backend's work together",
+            Self::Proxied => "Kept by the deployment backend, and asked of it on the caller's behalf",
         }
     }
 }
@@ -47,51 +53,47 @@ pub struct Resource {
     pub exceptions: &'static [(&'static str, Class)],
     /// Its operations on the control plane.
     pub(crate) routes: fn() -> OpenApiRouter<App>,
+    /// Its operations on the data-plane thread that accepted the request: streams, and reads that are only passed on.
+    pub(crate) data_plane: fn() -> OpenApiRouter<App>,
+}
+
+impl Resource {
+    /// One whose operations are all on the control plane.
+    const fn new(name: &'static str, plan: Plan, routes: fn() -> OpenApiRouter<App>) -> Self {
+        Self { name, plan, class: Class::Call, exceptions: &[], routes, data_plane: OpenApiRouter::new }
+    }
+
+    /// One that anybody may ask as often as they like: it costs nothing, and load balancers do.
+    const fn unlimited(self) -> Self {
+        Self { class: Class::Free, ..self }
+    }
+
+    const fn with_classes(self, exceptions: &'static [(&'static str, Class)]) -> Self {
+        Self { exceptions, ..self }
+    }
+
+    const fn and_data_plane(self, data_plane: fn() -> OpenApiRouter<App>) -> Self {
+        Self { data_plane, ..self }
+    }
 }
 
 /// Every noun. Routing, hints for mistyped paths and the coverage tests read it.
 pub const RESOURCES: &[Resource] = &[
-    Resource {
-        name: "auth",
-        plan: Plan::Native,
-        class: Class::Call,
-        exceptions: &[("login", Class::Login), ("signup", Class::Login)],
-        routes: auth::routes,
-    },
-    Resource { name: "users", plan: Plan::Native, class: Class::Call, exceptions: &[], routes: users::routes },
-    Resource {
-        name: "organizations",
-        plan: Plan::Native,
-        class: Class::Call,
-        exceptions: &[],
-        routes: organizations::routes,
-    },
-    Resource { name: "projects", plan: Plan::Native, class: Class::Call, exceptions: &[], routes: projects::routes },
-    Resource {
-        name: "deployments",
-        plan: Plan::Hybrid,
-        class: Class::Call,
-        exceptions: &[("", Class::Deploy), ("redeploy", Class::Deploy)],
-        routes: deployments::routes,
-    },
-    Resource { name: "builds", plan: Plan::Hybrid, class: Class::Call, exceptions: &[], routes: builds::routes },
-    Resource {
-        name: "billing",
-        plan: Plan::Forwarded,
-        class: Class::Call,
-        exceptions: &[],
-        routes: OpenApiRouter::new,
-    },
-    Resource { name: "health", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::health_routes },
-    Resource { name: "ready", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::ready_routes },
-    Resource { name: "version", plan: Plan::Native, class: Class::Free, exceptions: &[], routes: meta::version_routes },
-    Resource {
-        name: "openapi.json",
-        plan: Plan::Native,
-        class: Class::Free,
-        exceptions: &[],
-        routes: meta::openapi_routes,
-    },
+    Resource::new("auth", Plan::Native, auth::routes)
+        .with_classes(&[("login", Class::Login), ("signup", Class::Login)]),
+    Resource::new("users", Plan::Native, users::routes),
+    Resource::new("organizations", Plan::Native, organizations::routes),
+    Resource::new("projects", Plan::Native, projects::routes),
+    Resource::new("deployments", Plan::Hybrid, deployments::routes)
+        .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)]),
+    Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
+    Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
+    Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),
+    Resource::new("billing", Plan::Forwarded, OpenApiRouter::new),
+    Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
+    Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
+    Resource::new("version", Plan::Native, meta::version_routes).unlimited(),
+    Resource::new("openapi.json", Plan::Native, meta::openapi_routes).unlimited(),
 ];
 
 /// The noun a path names, as its place in the table.

@@ -1,15 +1,16 @@
 //! Every route of the API, put together from the table of nouns and wrapped in what its plane passes.
 
-use crate::{openapi, pipeline, resources, resources::RESOURCES, state::App};
+use crate::{openapi, pipeline, resources::RESOURCES, state::App};
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
-/// All routes with their documentation, before the pipeline. Streams are apart: they stay on the data plane.
-/// `forwarded` are nouns that are not answered here.
+/// All routes with their documentation, before the pipeline. Those of the data plane are apart: streams, and what is only
+/// passed on. `forwarded` are nouns that are not answered here.
 pub(crate) fn documented(forwarded: &[String]) -> (OpenApiRouter<App>, OpenApiRouter<App>) {
-    let ours = RESOURCES.iter().filter(|resource| !forwarded.iter().any(|name| name == resource.name));
-    let on_control = ours.fold(OpenApiRouter::new(), |all, resource| all.merge((resource.routes)()));
-    (on_control, resources::builds::streams())
+    let ours = || RESOURCES.iter().filter(|resource| !forwarded.iter().any(|name| name == resource.name));
+    let on_control = ours().fold(OpenApiRouter::new(), |all, resource| all.merge((resource.routes)()));
+    let on_data = ours().fold(OpenApiRouter::new(), |all, resource| all.merge((resource.data_plane)()));
+    (on_control, on_data)
 }
 
 /// The whole service: what each data-plane thread serves.

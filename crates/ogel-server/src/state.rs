@@ -4,6 +4,7 @@
 //! owns the database's and Ghost's connections. [`App::on_control`] is the only way from one to the other.
 
 use crate::{
+    access::Accesses,
     access_log::AccessLog,
     bridge::Bridge,
     callers::Callers,
@@ -12,6 +13,7 @@ use crate::{
     limits::Limiter,
     logs::Logs,
     metrics::Counters,
+    objects::Objects,
     secrets::Sealer,
     settings::{Current, Settings},
     tracker::Tracker,
@@ -45,6 +47,10 @@ pub struct AppState {
     pub logs: Logs,
     pub tracker: Tracker,
     pub callers: Callers,
+    /// Who may do what in which project, for a second.
+    pub accesses: Accesses,
+    /// Which of Ghost's sites and domains has which id of ours.
+    pub objects: Objects,
     pub limiter: Limiter,
     pub access_log: AccessLog,
     /// One of each data-plane thread, for the scrape.
@@ -104,6 +110,8 @@ impl AppState {
             access_log,
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),
+            accesses: Accesses::default(),
+            objects: Objects::default(),
             logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),

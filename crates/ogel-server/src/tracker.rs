@@ -247,6 +247,7 @@ impl Task {
             framework: document.framework.clone(),
             preview_url: document.preview_url.clone(),
             error: document.error.clone(),
+            active: document.active,
             completed_at,
         })
         .await

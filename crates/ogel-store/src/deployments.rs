@@ -3,14 +3,16 @@
 //! A row that has not ended is at the same time the note that there is work to do: whoever finds it may go on with it.
 
 use crate::{
-    Page, PageRequest, Result, Store, StoreError, Viewer,
+    Page, PageRequest, Promotion, Result, Store, StoreError, Viewer,
+    events::{ADD, ADD_ONCE, Said, add_event},
     pool::{on_read, on_write},
+    production::put_into_production,
     viewer::{seen_by, sees_project},
     words::{Seen, row},
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
-    deployments::DeploymentStatus,
+    deployments::{DeploymentEventType, DeploymentStatus},
     id::{BuildId, DeploymentId, ProjectId, UserId},
     organizations::Role,
 };
@@ -29,7 +31,10 @@ pub struct Deployment {
     pub branch: String,
     pub commit_sha: Option<String>,
     pub commit_message: Option<String>,
+    /// What was asked for, or what was found.
     pub framework: Option<String>,
+    /// What was asked for.
+    pub asked_framework: Option<String>,
     pub root_directory: Option<String>,
     pub install_command: Option<String>,
     pub build_command: Option<String>,
@@ -40,6 +45,10 @@ pub struct Deployment {
     pub status: DeploymentStatus,
     pub error: Option<String>,
     pub preview_url: Option<String>,
+    /// Whether it is the one of its project that is in production.
+    pub is_active: bool,
+    /// When it last became that.
+    pub promoted_at: Option<DateTime<Utc>>,
     pub created_by: Option<UserId>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -59,6 +68,7 @@ row!(Deployment, columns of "deployments" {
     commit_sha,
     commit_message,
     framework,
+    asked_framework,
     root_directory,
     install_command,
     build_command,
@@ -68,6 +78,8 @@ row!(Deployment, columns of "deployments" {
     status,
     error,
     preview_url,
+    is_active,
+    promoted_at,
     created_by,
     created_at,
     updated_at,
@@ -98,6 +110,8 @@ pub struct NewDeployment {
     pub output_directory: Option<String>,
     pub env: Option<String>,
     pub tags: Vec<String>,
+    /// The one it repeats.
+    pub redeploy_of: Option<DeploymentId>,
     pub created_by: UserId,
     pub created_at: DateTime<Utc>,
 }
@@ -127,6 +141,8 @@ pub struct Progress {
     pub framework: Option<String>,
     pub preview_url: Option<String>,
     pub error: Option<String>,
+    /// Ghost has put it into production, which it does with a project's first that succeeds.
+    pub active: bool,
     pub completed_at: Option<DateTime<Utc>>,
 }
 
@@ -142,6 +158,7 @@ impl Progress {
             || news(&self.framework, &row.framework)
             || news(&self.preview_url, &row.preview_url)
             || news(&self.error, &row.error)
+            || (self.active && !row.is_active)
             || (self.completed_at.is_some() && self.completed_at != row.completed_at)
     }
 
@@ -156,8 +173,32 @@ impl Progress {
             framework: None,
             preview_url: None,
             error: None,
+            active: false,
             completed_at: None,
         }
+    }
+}
+
+/// What is in production of project `$1`.
+pub(crate) const ACTIVE_OF_PROJECT: &str =
+    concat!("SELECT ", columns!(), " FROM deployments WHERE project_id = $1 AND is_active");
+/// Puts `$1` of project `$2` there at `$4`; if `$3`, only if it was there before.
+pub(crate) const MAKE_ACTIVE: &str = concat!(
+    "UPDATE deployments SET is_active = TRUE, promoted_at = $4, updated_at = $4 \
+     WHERE id = $1 AND project_id = $2 AND status = 'success' AND (promoted_at IS NOT NULL OR NOT $3) RETURNING ",
+    columns!()
+);
+/// Said of the deployment that Ghost puts into production by itself.
+const FIRST_SUCCESS: &str = "the first of its project that succeeded";
+
+/// The event that says a deployment has come to `status`.
+fn event_of(status: DeploymentStatus) -> Option<DeploymentEventType> {
+    match status {
+        DeploymentStatus::Building => Some(DeploymentEventType::Building),
+        DeploymentStatus::Success => Some(DeploymentEventType::Success),
+        DeploymentStatus::Failed => Some(DeploymentEventType::Failed),
+        DeploymentStatus::Canceled => Some(DeploymentEventType::Canceled),
+        DeploymentStatus::Pending | DeploymentStatus::Unrecognized => None,
     }
 }
 
@@ -183,18 +224,34 @@ impl Store {
     /// `pending`, under the caller's id. `ForeignKey` when there is no such project among its maker's.
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Deployment> {
         let tags = serde_json::to_string(&new.tags).map_err(|error| StoreError::Other(Box::new(error)))?;
-        let row: Option<Deployment> = on_write!(self, db => sqlx::query_as(concat!(
-            "INSERT INTO deployments (id, project_id, ogel_deployment_id, build_id, repo_url, branch, commit_sha, framework, \
-             root_directory, install_command, build_command, output_directory, env, tags, status, created_by, created_at, \
-             updated_at, submitted_at) \
-             SELECT $1, projects.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', m.user_id, $16, $16, NULL \
-             FROM projects JOIN organization_members m ON m.organization_id = projects.organization_id AND m.user_id = $15 \
-             WHERE projects.id = $2 RETURNING ", columns!()))
-            .bind(new.id.0).bind(new.project_id.0).bind(new.id.0.to_string()).bind(new.build_id.0)
-            .bind(&new.repo_url).bind(&new.branch).bind(&new.commit_sha).bind(&new.framework)
-            .bind(&new.root_directory).bind(&new.install_command).bind(&new.build_command).bind(&new.output_directory)
-            .bind(&new.env).bind(&tags).bind(new.created_by.0).bind(new.created_at)
-            .fetch_all(db).await?.pop());
+        let row: Option<Deployment> = on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row = sqlx::query_as(concat!(
+                "INSERT INTO deployments (id, project_id, ogel_deployment_id, build_id, repo_url, branch, commit_sha, framework, \
+                 asked_framework, root_directory, install_command, build_command, output_directory, env, tags, status, created_by, \
+                 created_at, updated_at, submitted_at) \
+                 SELECT $1, projects.id, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11, $12, $13, $14, 'pending', m.user_id, $16, $16, NULL \
+                 FROM projects JOIN organization_members m ON m.organization_id = projects.organization_id AND m.user_id = $15 \
+                 WHERE projects.id = $2 RETURNING ", columns!()))
+                .bind(new.id.0).bind(new.project_id.0).bind(new.id.0.to_string()).bind(new.build_id.0)
+                .bind(&new.repo_url).bind(&new.branch).bind(&new.commit_sha).bind(&new.framework)
+                .bind(&new.root_directory).bind(&new.install_command).bind(&new.build_command).bind(&new.output_directory)
+                .bind(&new.env).bind(&tags).bind(new.created_by.0).bind(new.created_at)
+                .fetch_all(&mut *tx).await?.pop();
+            if row.is_some() {
+                let by = Said { actor: Some(new.created_by), ..Said::default() };
+                let said = Said { related: new.redeploy_of, ..by };
+                add_event!(tx, ADD, new.id, DeploymentEventType::Created, said, new.created_at);
+                if let Some(repeated) = new.redeploy_of {
+                    // Changes nothing, but holds the row: events are counted.
+                    sqlx::query("UPDATE deployments SET status = status WHERE id = $1").bind(repeated.0).execute(&mut *tx).await?;
+                    let said = Said { related: Some(new.id), ..by };
+                    add_event!(tx, ADD, repeated, DeploymentEventType::Redeployed, said, new.created_at);
+                }
+            }
+            tx.commit().await?;
+            row
+        });
         row.ok_or(StoreError::ForeignKey)
     }
 
@@ -250,24 +307,61 @@ impl Store {
             return Ok(None);
         }
         let completed_at = to.status.is_terminal().then(|| to.completed_at.unwrap_or(now));
-        Ok(on_write!(self, db => sqlx::query_as(concat!(
-            "UPDATE deployments SET status = $2, ogel_build_id = COALESCE($3, ogel_build_id), branch = COALESCE($4, branch), \
-               commit_sha = COALESCE($5, commit_sha), commit_message = COALESCE($6, commit_message), \
-               framework = COALESCE($7, framework), preview_url = COALESCE($8, preview_url), error = COALESCE($9, error), \
-               completed_at = COALESCE($10, completed_at), updated_at = $11 \
-             WHERE id = $1 AND status IN ('pending', 'building') AND NOT (status = 'building' AND $2 = 'pending') RETURNING ", columns!()))
-            .bind(id.0).bind(to.status.as_str()).bind(&to.ogel_build_id).bind(&to.branch).bind(&to.commit_sha)
-            .bind(&to.commit_message).bind(&to.framework).bind(&to.preview_url).bind(&to.error)
-            .bind(completed_at).bind(now)
-            .fetch_all(db).await?.pop()))
+        let event = event_of(to.status);
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let mut row: Option<Deployment> = sqlx::query_as(concat!(
+                "UPDATE deployments SET status = $2, ogel_build_id = COALESCE($3, ogel_build_id), branch = COALESCE($4, branch), \
+                   commit_sha = COALESCE($5, commit_sha), commit_message = COALESCE($6, commit_message), \
+                   framework = COALESCE($7, framework), preview_url = COALESCE($8, preview_url), error = COALESCE($9, error), \
+                   completed_at = COALESCE($10, completed_at), updated_at = $11 \
+                 WHERE id = $1 AND status IN ('pending', 'building') AND NOT (status = 'building' AND $2 = 'pending') RETURNING ", columns!()))
+                .bind(id.0).bind(to.status.as_str()).bind(&to.ogel_build_id).bind(&to.branch).bind(&to.commit_sha)
+                .bind(&to.commit_message).bind(&to.framework).bind(&to.preview_url).bind(&to.error)
+                .bind(completed_at).bind(now)
+                .fetch_all(&mut *tx).await?.pop();
+            if let Some(known) = &row {
+                if let Some(kind) = event {
+                    let reason = known.error.as_deref().filter(|_| kind == DeploymentEventType::Failed);
+                    add_event!(tx, ADD_ONCE, id, kind, Said { reason, ..Said::default() }, now);
+                }
+                if to.active && to.status == DeploymentStatus::Success {
+                    let promotion = Promotion {
+                        deployment: id,
+                        project: known.project_id,
+                        kind: DeploymentEventType::Promoted,
+                        actor: None,
+                        reason: Some(FIRST_SUCCESS),
+                        at: now,
+                    };
+                    row = put_into_production!(tx, &promotion).or(row);
+                }
+            }
+            tx.commit().await?;
+            row
+        }))
     }
 
     /// Notes the wish; whoever follows the row acts on it. `None` when the row has ended.
-    pub async fn request_cancel(&self, id: DeploymentId, now: DateTime<Utc>) -> Result<Option<Deployment>> {
-        Ok(on_write!(self, db => sqlx::query_as(concat!(
-            "UPDATE deployments SET cancel_requested_at = COALESCE(cancel_requested_at, $2), updated_at = $2 \
-             WHERE id = $1 AND status IN ('pending', 'building') RETURNING ", columns!()))
-            .bind(id.0).bind(now).fetch_all(db).await?.pop()))
+    pub async fn request_cancel(
+        &self,
+        id: DeploymentId,
+        actor: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Deployment>> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row = sqlx::query_as(concat!(
+                "UPDATE deployments SET cancel_requested_at = COALESCE(cancel_requested_at, $2), updated_at = $2 \
+                 WHERE id = $1 AND status IN ('pending', 'building') RETURNING ", columns!()))
+                .bind(id.0).bind(now).fetch_all(&mut *tx).await?.pop();
+            if row.is_some() {
+                let said = Said { actor: Some(actor), ..Said::default() };
+                add_event!(tx, ADD_ONCE, id, DeploymentEventType::CancelRequested, said, now);
+            }
+            tx.commit().await?;
+            row
+        }))
     }
 
     /// For the follower, which acts for nobody: not to be answered to a caller.
@@ -329,6 +423,7 @@ mod tests {
             commit_sha: None,
             commit_message: None,
             framework: None,
+            asked_framework: None,
             root_directory: None,
             install_command: None,
             build_command: None,
@@ -338,6 +433,8 @@ mod tests {
             status: DeploymentStatus::Building,
             error: None,
             preview_url: None,
+            is_active: false,
+            promoted_at: None,
             created_by: None,
             created_at: at,
             updated_at: at,
@@ -362,6 +459,7 @@ mod tests {
             Progress { framework: text(), ..same.clone() },
             Progress { preview_url: text(), ..same.clone() },
             Progress { error: text(), ..same.clone() },
+            Progress { active: true, ..same.clone() },
             Progress { completed_at: Some(at), ..same.clone() },
         ] {
             assert!(news.changes(&row), "{news:?}");

@@ -49,6 +49,7 @@ const UNIQUE: &[(&str, &str, &str)] = &[
     ("deployments_build_id_key", "deployments.build_id", "deployments.build_id"),
     // The same id as text: which of the two is looked at first is the database's business.
     ("deployments_ogel_deployment_id_key", "deployments.ogel_deployment_id", "deployments.id"),
+    ("ghost_objects_pkey", "ghost_objects.id", "ghost_objects.id"),
     // What a Studio that was there before us calls it.
     ("users_email_key", "users.email", "users.email"),
 ];

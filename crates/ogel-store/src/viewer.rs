@@ -5,7 +5,7 @@
 use ogel_api::id::{OrganizationId, ProjectId, UserId};
 
 /// A person, narrowed to one organization or project where their API key is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Viewer {
     pub user: UserId,
     pub organization: Option<OrganizationId>,

@@ -1,10 +1,11 @@
 //! How columns become fields: ids from UUIDs, enums from words, lists from text; and `row!`, which reads a row of either
 //! database into a struct by its field names and names its columns for the statements that fetch it.
 
+use crate::ObjectKind;
 use chrono::{DateTime, Utc};
 use ogel_api::{
     auth::Scope,
-    deployments::DeploymentStatus,
+    deployments::{DeploymentEventType, DeploymentStatus},
     id::{ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId},
     organizations::{Plan, Role},
 };
@@ -41,7 +42,7 @@ macro_rules! words { ($($word:ident),+) => { $(
         fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse()?) }
     }
 )+ } }
-words!(DeploymentStatus, Plan, Role);
+words!(DeploymentEventType, DeploymentStatus, ObjectKind, Plan, Role);
 
 impl<T: Column> Column for Option<T> {
     type Raw = Option<T::Raw>;

@@ -152,6 +152,16 @@ impl TestApp {
     }
 }
 
+impl TestApp {
+    /// What somebody does at Ghost without us, with the platform's key; `path` goes on after the project.
+    pub async fn at_ghost(&self, method: http::Method, project: &str, path: &str, body: serde_json::Value) -> u16 {
+        let project: ogel_api::id::ProjectId = project.parse().unwrap();
+        let url = format!("{}/v1/projects/{}{path}", self.ghost.api_url(), project.0);
+        let request = crate::http_client().request(method, url).header("x-appwrite-project", "console");
+        request.header("x-appwrite-key", PLATFORM_KEY).json(&body).send().await.unwrap().status().as_u16()
+    }
+}
+
 /// The first organization of a caller.
 pub(crate) async fn organization_of(api: &Api) -> String {
     let organizations = api.get("/organizations").await.expect(200);

@@ -6,7 +6,8 @@ use crate::{
 };
 use ogel_api::{deployments::DeploymentStatus, error::ErrorCode};
 use ogel_ghost::{
-    CallContext, CreateDeployment, Credential, Ghost, GhostError, GhostErrorKind, ListDeployments, Secret,
+    CallContext, CreateDeployment, CreateDomain, Credential, Ghost, GhostError, GhostErrorKind, ListDeployments,
+    Secret, SiteFields,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -46,6 +47,21 @@ async fn make_every_call(ghost: &Ghost, credential: Credential<'_>) -> Result<()
     ghost.activate_deployment(ctx(), credential, "p1", "d1").await?;
     ghost.get_build(ctx(), credential, "b1").await?;
     ghost.build_logs(ctx(), credential, "b1", 41, 100).await?;
+    let site = SiteFields { site_id: Some("s1"), name: Some("S"), ..SiteFields::default() };
+    let domain = CreateDomain { domain_id: "x1", domain: "x.test", site_id: Some("s1") };
+    ghost.list_sites(ctx(), credential, "p1", 5, None).await?;
+    ghost.create_site(ctx(), credential, "p1", &site).await?;
+    ghost.get_site(ctx(), credential, "p1", "s1").await?;
+    ghost
+        .update_site(ctx(), credential, "p1", "s1", &SiteFields { framework: Some(None), ..Default::default() })
+        .await?;
+    ghost.delete_site(ctx(), credential, "p1", "s1").await?;
+    ghost.list_domains(ctx(), credential, "p1", 5, Some("x/0")).await?;
+    ghost.create_domain(ctx(), credential, "p1", &domain).await?;
+    ghost.get_domain(ctx(), credential, "p1", "x1").await?;
+    ghost.update_domain(ctx(), credential, "p1", "x1", None).await?;
+    ghost.verify_domain(ctx(), credential, "p1", "x1").await?;
+    ghost.delete_domain(ctx(), credential, "p1", "x1").await?;
     Ok(())
 }
 
@@ -69,6 +85,17 @@ const CALLS_WITH_A_CREDENTIAL: &[(&str, &str)] = &[
     ("PATCH /v1/projects/p1/deployments/d1/activate", ""),
     ("GET /v1/builds/b1", ""),
     ("GET /v1/builds/b1/logs?after=41&limit=100", ""),
+    ("GET /v1/projects/p1/sites?limit=5", ""),
+    ("POST /v1/projects/p1/sites", r#"{"siteId":"s1","name":"S"}"#),
+    ("GET /v1/projects/p1/sites/s1", ""),
+    ("PATCH /v1/projects/p1/sites/s1", r#"{"framework":null}"#),
+    ("DELETE /v1/projects/p1/sites/s1", ""),
+    ("GET /v1/projects/p1/domains?limit=5&cursor=x%2F0", ""),
+    ("POST /v1/projects/p1/domains", r#"{"domainId":"x1","domain":"x.test","siteId":"s1"}"#),
+    ("GET /v1/projects/p1/domains/x1", ""),
+    ("PATCH /v1/projects/p1/domains/x1", r#"{"siteId":null}"#),
+    ("POST /v1/projects/p1/domains/x1/verify", ""),
+    ("DELETE /v1/projects/p1/domains/x1", ""),
 ];
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,10 @@
 //! Builds, and their logs as a page, as server-sent events or over a WebSocket: one path, by what the client asks for.
 
+use super::{
+    deployments,
+    projects::{self, ProjectRef},
+    shared::{self, PageParameters},
+};
 use crate::{
     caller::{Allowed, scope},
     error::{Failure, Result},
@@ -14,20 +19,21 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use ogel_api::{
-    builds::{Build, LogPage},
+    builds::{Build, BuildList, LogPage},
     error::Error,
-    id::BuildId,
+    id::{BuildId, DeploymentId, ProjectId},
+    organizations::Role,
     page::{DEFAULT_LOG_LIMIT, MAX_LOG_LIMIT},
 };
-use ogel_store::Viewer;
+use ogel_store::{DeploymentFilter, Page, Viewer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_build))
+    OpenApiRouter::new().routes(routes!(list_builds)).routes(routes!(get_build)).routes(routes!(cancel_build))
 }
 
-/// Served on the data plane: a stream lives for minutes.
-pub(crate) fn streams() -> OpenApiRouter<App> {
+/// A stream lives for minutes.
+pub(crate) fn data_plane() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_build_logs))
 }
 
@@ -45,9 +51,76 @@ fn wire(row: &ogel_store::Deployment) -> Build {
 }
 
 /// The deployment behind the build, if the caller may know of it.
-async fn visible(app: &App, viewer: &Viewer, id: BuildId) -> Result<ogel_store::Deployment> {
-    let found = app.store.deployment_by_build(viewer, id).await?;
-    Ok(found.ok_or_else(|| Error::not_found("build", id))?.0)
+async fn visible(app: &App, viewer: &Viewer, id: BuildId) -> Result<(ogel_store::Deployment, Role)> {
+    Ok(app.store.deployment_by_build(viewer, id).await?.ok_or_else(|| Error::not_found("build", id))?)
+}
+
+/// What the list is narrowed to.
+#[derive(Default)]
+struct ListParameters {
+    page: PageParameters,
+    project: Option<ProjectId>,
+    deployment: Option<DeploymentId>,
+}
+
+impl Parameters for ListParameters {
+    const KNOWN: &'static [&'static str] = &["deploymentId", "projectId", "limit", "cursor"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "deploymentId" => self.deployment = Some(parameter(value)?),
+            "projectId" => self.project = Some(parameter(value)?),
+            _ => self.page.set(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+/// Builds of the caller's projects, newest first. A deployment has one.
+#[utoipa::path(get, path = "/builds", operation_id = "list_builds", tag = "builds",
+    params(("deploymentId" = Option<DeploymentId>, Query), ("projectId" = Option<ProjectId>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = BuildList)), security(("bearer" = [])))]
+async fn list_builds(
+    State(app): State<App>,
+    caller: Allowed<scope::BuildsRead>,
+    Query(query): Query<ListParameters>,
+) -> Result<Json<BuildList>> {
+    let viewer = &caller.caller.viewer;
+    // A stranger's thing is 404, not an empty list that would look like an answer.
+    if let Some(id) = query.project {
+        projects::visible(&app, viewer, &ProjectRef::Id(id)).await?;
+    }
+    let filters = format!("{:?} {:?}", query.deployment, query.project);
+    let request = query.page.request(&filters)?;
+    let page = match query.deployment {
+        Some(id) => {
+            let (row, _) = deployments::visible(&app, viewer, id).await?;
+            let fits = query.project.is_none_or(|project| project == row.project_id);
+            let rows = if fits { vec![row] } else { Vec::new() };
+            Page { rows, next: None }
+        }
+        None => {
+            let filter = DeploymentFilter { project: query.project, ..DeploymentFilter::default() };
+            app.store.deployments(viewer, &filter, &request).await?
+        }
+    };
+    let pagination = shared::pagination(&page, &filters);
+    Ok(Json(BuildList { builds: page.rows.iter().map(wire).collect(), pagination }))
+}
+
+/// Stops a build, which is to cancel its deployment. Asking again is fine; one that ended otherwise is 409.
+#[utoipa::path(post, path = "/builds/{id}/cancel", operation_id = "cancel_build", tag = "builds",
+    params(("id" = BuildId, Path)), responses((status = 200, body = Build), (status = 202, body = Build,
+    description = "Ghost has not confirmed yet")), security(("bearer" = [])))]
+async fn cancel_build(
+    State(app): State<App>,
+    caller: Allowed<scope::DeploymentsWrite>,
+    Path(id): Path<BuildId>,
+    _: Query<NoParameters>,
+) -> Result<(StatusCode, Json<Build>)> {
+    let found = visible(&app, &caller.caller.viewer, id).await?;
+    let (status, row) = deployments::cancel(&app, &caller.caller, found).await?;
+    Ok((status, Json(wire(&row))))
 }
 
 /// One build.
@@ -59,7 +132,7 @@ async fn get_build(
     Path(id): Path<BuildId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Build>> {
-    Ok(Json(wire(&visible(&app, &caller.caller.viewer, id).await?)))
+    Ok(Json(wire(&visible(&app, &caller.caller.viewer, id).await?.0)))
 }
 
 struct LogParameters {
@@ -120,7 +193,7 @@ async fn get_build_logs(
     // plane for all that this needs of the store.
     let (state, viewer) = (app.clone(), caller.caller.viewer.clone());
     let look_up = async move {
-        let row = visible(&state, &viewer, id).await?;
+        let (row, _) = visible(&state, &viewer, id).await?;
         let is_page = !wants_websocket && !wants_events;
         let place = if is_page { logs::Place::of(&state, &row).await? } else { None };
         Ok::<_, Failure>((row, place))

@@ -1,4 +1,10 @@
 //! Deployments: Studio's record of them and Ghost's work on them.
+//!
+//! Deploying again is in `again.rs`, what is in production in `production.rs`, what happened in `events.rs`.
+
+mod again;
+mod events;
+mod production;
 
 use super::{
     projects::{self, ProjectRef},
@@ -32,6 +38,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list_deployments, create_deployment))
         .routes(routes!(get_deployment, delete_deployment))
         .routes(routes!(cancel_deployment))
+        .routes(routes!(again::redeploy_deployment))
+        .routes(routes!(production::promote_deployment))
+        .routes(routes!(production::rollback_deployment))
+        .routes(routes!(events::list_deployment_events))
 }
 
 pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
@@ -49,13 +59,15 @@ pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
         created_by: row.created_by,
         tags: row.tags.clone(),
         error: row.error.clone(),
+        active: row.is_active,
+        promoted_at: row.promoted_at.map(Into::into),
         created_at: row.created_at.into(),
         completed_at: row.completed_at.map(Into::into),
     }
 }
 
 /// The deployment, if the caller may know of it.
-async fn visible(app: &App, viewer: &Viewer, id: DeploymentId) -> Result<(ogel_store::Deployment, Role)> {
+pub(super) async fn visible(app: &App, viewer: &Viewer, id: DeploymentId) -> Result<(ogel_store::Deployment, Role)> {
     Ok(app.store.deployment(viewer, id).await?.ok_or_else(|| Error::not_found("deployment", id))?)
 }
 
@@ -142,8 +154,13 @@ async fn create_deployment(
     Json(body): Json<NewDeployment>,
 ) -> Result<Response> {
     let row = deploy(&app, &caller.caller, &body).await?;
+    Ok(accepted(&app, row).await)
+}
+
+/// The answer once Ghost has accepted, or as things stand when it takes too long.
+async fn accepted(app: &App, row: Arc<ogel_store::Deployment>) -> Response {
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
-    let row = tracker::wait_until(&app, row, wait, |row| row.submitted_at.is_some() || row.status.is_terminal()).await;
+    let row = tracker::wait_until(app, row, wait, |row| row.submitted_at.is_some() || row.status.is_terminal()).await;
     let accepted = row.submitted_at.is_some() || row.status.is_terminal();
     let status = if accepted { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(wire(&row))).into_response();
@@ -151,12 +168,22 @@ async fn create_deployment(
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    response
 }
 
 /// Writes the row and sets its work going. The row comes first: from here on a crash loses nothing. Also how
 /// `ogeld dev` deploys its example.
 pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> Result<Arc<ogel_store::Deployment>> {
+    start(app, caller, body, None).await
+}
+
+/// The same, perhaps as the repetition of another one.
+async fn start(
+    app: &App,
+    caller: &Caller,
+    body: &NewDeployment,
+    redeploy_of: Option<DeploymentId>,
+) -> Result<Arc<ogel_store::Deployment>> {
     let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
     require_role(role, Role::Developer)?;
     repository::check(app, body).await?;
@@ -187,6 +214,7 @@ pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> 
             output_directory: body.output_directory.clone(),
             env,
             tags: body.tags.clone().unwrap_or_default(),
+            redeploy_of,
             created_by: caller.user.id,
             created_at: app.world.now(),
         })
@@ -224,20 +252,31 @@ async fn cancel_deployment(
     Path(id): Path<DeploymentId>,
     _: Query<NoParameters>,
 ) -> Result<(StatusCode, Json<Deployment>)> {
-    let (row, role) = visible(&app, &caller.caller.viewer, id).await?;
+    let found = visible(&app, &caller.caller.viewer, id).await?;
+    let (status, row) = cancel(&app, &caller.caller, found).await?;
+    Ok((status, Json(wire(&row))))
+}
+
+/// Also how a build is canceled: it is the same work under another name.
+pub(super) async fn cancel(
+    app: &App,
+    caller: &Caller,
+    (row, role): (ogel_store::Deployment, Role),
+) -> Result<(StatusCode, Arc<ogel_store::Deployment>)> {
     require_role(role, Role::Developer)?;
+    let id = row.id;
     let row = match row.status {
-        DeploymentStatus::Canceled => return Ok((StatusCode::OK, Json(wire(&row)))),
+        DeploymentStatus::Canceled => return Ok((StatusCode::OK, Arc::new(row))),
         status if status.is_terminal() => return Err(not_cancelable(status)),
-        _ => app.store.request_cancel(id, app.world.now()).await?.unwrap_or(row),
+        _ => app.store.request_cancel(id, caller.user.id, app.world.now()).await?.unwrap_or(row),
     };
-    tracker::nudge(&app, id);
+    tracker::nudge(app, id);
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
-    let row = tracker::wait_until(&app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
+    let row = tracker::wait_until(app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
     match row.status {
-        DeploymentStatus::Canceled => Ok((StatusCode::OK, Json(wire(&row)))),
+        DeploymentStatus::Canceled => Ok((StatusCode::OK, row)),
         status if status.is_terminal() => Err(not_cancelable(status)),
-        _ => Ok((StatusCode::ACCEPTED, Json(wire(&row)))),
+        _ => Ok((StatusCode::ACCEPTED, row)),
     }
 }
 

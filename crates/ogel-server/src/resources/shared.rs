@@ -119,14 +119,15 @@ fn decode_cursor(cursor: &str, filters: &str) -> Result<(DateTime<chrono::Utc>, 
     };
     match parse() {
         Some((at, id, true)) => Ok((at, id)),
-        Some((_, _, false)) => {
-            Err(cursor_failure("`cursor` belongs to a list with other filters; start again without it"))
-        }
-        None => Err(cursor_failure("`cursor` is not one of ours; pass `nextCursor` back as it is, or leave it out")),
+        Some((_, _, false)) => Err(cursor_failure(OTHER_LIST)),
+        None => Err(cursor_failure(NO_CURSOR)),
     }
 }
 
-fn cursor_failure(message: &str) -> Failure {
+pub(crate) const OTHER_LIST: &str = "`cursor` belongs to a list with other filters; start again without it";
+pub(crate) const NO_CURSOR: &str = "`cursor` is not one of ours; pass `nextCursor` back as it is, or leave it out";
+
+pub(crate) fn cursor_failure(message: &str) -> Failure {
     invalid_field(ErrorCode::InvalidCursor, "query.cursor", message, None)
 }
 

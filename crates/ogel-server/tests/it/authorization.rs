@@ -196,6 +196,135 @@ fn cases() -> Vec<Case> {
             NotFound,
             Role::Developer,
         ),
+        case(
+            "redeploy_deployment",
+            post.clone(),
+            "/deployments/{deployment}/redeploy",
+            json!({}),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "promote_deployment",
+            post.clone(),
+            "/deployments/{deployment}/promote",
+            json!({}),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "rollback_deployment",
+            post.clone(),
+            "/deployments/{deployment}/rollback",
+            json!({}),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "list_deployment_events",
+            get.clone(),
+            "/deployments/{deployment}/events",
+            none.clone(),
+            "deployments:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "list_sites",
+            get.clone(),
+            "/sites?projectId={project}",
+            none.clone(),
+            "sites:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "create_site",
+            post.clone(),
+            "/sites",
+            json!({ "projectId": "{project}", "name": "S" }),
+            "sites:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("get_site", get.clone(), "/sites/{site}", none.clone(), "sites:read", NotFound, Role::Viewer),
+        case(
+            "update_site",
+            patch.clone(),
+            "/sites/{site}",
+            json!({ "name": "S" }),
+            "sites:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("delete_site", delete.clone(), "/sites/{site}", none.clone(), "sites:write", NotFound, Role::Developer),
+        case(
+            "list_domains",
+            get.clone(),
+            "/domains?projectId={project}",
+            none.clone(),
+            "domains:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "create_domain",
+            post.clone(),
+            "/domains",
+            json!({ "projectId": "{project}", "domain": "other.test" }),
+            "domains:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case("get_domain", get.clone(), "/domains/{domain}", none.clone(), "domains:read", NotFound, Role::Viewer),
+        case(
+            "update_domain",
+            patch.clone(),
+            "/domains/{domain}",
+            json!({ "siteId": null }),
+            "domains:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "verify_domain",
+            post.clone(),
+            "/domains/{domain}/verify",
+            none.clone(),
+            "domains:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "delete_domain",
+            delete.clone(),
+            "/domains/{domain}",
+            none.clone(),
+            "domains:write",
+            NotFound,
+            Role::Developer,
+        ),
+        case(
+            "list_builds",
+            get.clone(),
+            "/builds?deploymentId={deployment}",
+            none.clone(),
+            "builds:read",
+            NotFound,
+            Role::Viewer,
+        ),
+        case(
+            "cancel_build",
+            post.clone(),
+            "/builds/{build}/cancel",
+            none.clone(),
+            "deployments:write",
+            NotFound,
+            Role::Developer,
+        ),
         case("get_build", get.clone(), "/builds/{build}", none.clone(), "builds:read", NotFound, Role::Viewer),
         case("get_build_logs", get, "/builds/{build}/logs", none.clone(), "builds:read", NotFound, Role::Viewer),
         case(
@@ -240,9 +369,14 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
     let key = owner.post("/auth/api-keys", json!({ "name": "k" })).await.expect(201);
     vec![
         ("{organization}", organization),
-        ("{project}", project),
         ("{deployment}", text(&deployment["id"])),
         ("{build}", text(&deployment["buildId"])),
+        ("{site}", text(&crate::sites::make(owner, &project, "Web", json!({})).await["id"])),
+        ("{domain}", {
+            let body = json!({ "projectId": project, "domain": "owner.test" });
+            text(&owner.post("/domains", body).await.expect(201)["id"])
+        }),
+        ("{project}", project),
         ("{key}", text(&key["apiKey"]["id"])),
     ]
 }
@@ -318,7 +452,7 @@ on_both! {
             }
         }
         // After all of that the owner still has everything.
-        for path in ["/organizations/{organization}", "/projects/{project}", "/deployments/{deployment}", "/auth/api-keys/{key}"] {
+        for path in ["/organizations/{organization}", "/projects/{project}", "/deployments/{deployment}", "/sites/{site}", "/domains/{domain}", "/auth/api-keys/{key}"] {
             let path = things.iter().fold(path.to_owned(), |text, (name, id)| text.replace(name, id));
             owner.get(&path).await.expect(200);
         }

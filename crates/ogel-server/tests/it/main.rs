@@ -4,19 +4,24 @@
 mod accounts;
 mod authorization;
 mod bad_input;
+mod builds;
 mod delivery;
 mod deployments;
 mod dev;
+mod domains;
 mod edge;
+mod foreign;
 mod forward;
 mod idempotency;
 mod lifecycle;
 mod limits;
 mod logs;
 mod organizations;
+mod production;
 mod protocol;
 mod raw;
 mod scripted;
+mod sites;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both {

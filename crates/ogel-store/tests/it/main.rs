@@ -5,11 +5,14 @@
 mod adoption;
 mod api_keys;
 mod deployments;
+mod events;
 mod ghost;
 mod guards;
 mod idempotency;
+mod objects;
 mod organizations;
 mod pool;
+mod production;
 mod projects;
 mod sessions;
 mod statements;

@@ -92,7 +92,7 @@ on_both! {
         let step = ogel_store::Progress::to(ogel_api::deployments::DeploymentStatus::Success);
         assert!(store.create_deployment(&deployment(&person)).await.is_err());
         assert!(store.record_progress(made.id, &step, at(1)).await.is_err());
-        assert!(store.request_cancel(made.id, at(1)).await.is_err());
+        assert!(store.request_cancel(made.id, person.user.id, at(1)).await.is_err());
         assert!(store.update_user(person.user.id, Some("x"), at(1)).await.is_err());
         let eyes = person.viewer();
         assert!(store.update_organization(&eyes, person.organization.id, Some("x"), None, at(1)).await.is_err());

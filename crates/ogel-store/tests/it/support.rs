@@ -278,6 +278,7 @@ pub(crate) fn deployment(person: &Person) -> NewDeployment {
         output_directory: None,
         env: None,
         tags: Vec::new(),
+        redeploy_of: None,
         created_by: person.user.id,
         created_at: at(0),
     }

@@ -1,0 +1,297 @@
+//! Domains: kept by Ghost, asked of it on the caller's behalf. What is read stays on the thread that accepted the request.
+
+use super::{
+    proxied::{self, ListParameters},
+    sites,
+};
+use crate::{
+    access::{self, Access},
+    acting::{Acting, acting, refused},
+    caller::{Allowed, Caller, require_role, scope},
+    error::Result,
+    extract::{Json, NoParameters, Path, Query, invalid_field},
+    objects::{self, Ids},
+    pipeline::RequestContext,
+    state::App,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use ogel_api::{
+    domains::{DnsRecord, Domain, DomainList, DomainStatus, NewDomain, UpdateDomain},
+    error::{Error, ErrorCode},
+    id::{DomainId, ProjectId, SiteId},
+    organizations::Role,
+};
+use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
+use ogel_store::{GhostObject, ObjectKind};
+use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_domain))
+        .routes(routes!(update_domain, delete_domain))
+        .routes(routes!(verify_domain))
+}
+
+pub(crate) fn data_plane() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_domains)).routes(routes!(get_domain))
+}
+
+fn wire<'a>(id: DomainId, project_id: ProjectId, document: DomainDoc<'a>, sites: &Ids) -> Domain<'a> {
+    let records = |records: Vec<DnsRecordDoc<'a>>| {
+        records.into_iter().map(|one| DnsRecord { kind: one.kind, name: one.name, value: one.value }).collect()
+    };
+    Domain {
+        id,
+        project_id,
+        domain: document.domain,
+        site_id: document.site_id.and_then(|site| sites.get(&*site)).map(|id| SiteId(*id)),
+        status: match document.status {
+            // A word this build does not know is not a promise that the domain is served.
+            DomainStatus::Unrecognized => DomainStatus::Pending,
+            known => known,
+        },
+        expected: records(document.expected),
+        observed: records(document.observed),
+        checked_at: document.checked_at,
+        created_at: document.created_at,
+        updated_at: document.updated_at,
+    }
+}
+
+/// Our ids of the sites the domains belong to.
+async fn sites_of(app: &App, project: ProjectId, documents: &[DomainDoc<'_>]) -> Result<Arc<Ids>> {
+    let named = documents.iter().filter_map(|domain| domain.site_id.as_deref());
+    objects::ids(app, project, ObjectKind::Site, named).await
+}
+
+/// One domain as an answer.
+async fn shown(
+    app: &App,
+    status: StatusCode,
+    id: DomainId,
+    project: ProjectId,
+    document: DomainDoc<'_>,
+) -> Result<Response> {
+    let sites = sites_of(app, project, std::slice::from_ref(&document)).await?;
+    Ok((status, Json(wire(id, project, document, &sites))).into_response())
+}
+
+/// The domain's place at Ghost and the caller's role around it, if the caller may know of it.
+async fn visible(app: &App, caller: &Caller, id: DomainId) -> Result<(Arc<GhostObject>, Arc<Access>)> {
+    let object = objects::find(app, id.0, ObjectKind::Domain).await?.ok_or_else(|| Error::not_found("domain", id))?;
+    let access = access::of_thing(app, caller, object.project_id, "domain", id).await?;
+    Ok((object, access))
+}
+
+/// Ghost's id of a site that a domain shall belong to; it must be one of the same project.
+async fn site_at_ghost(app: &App, caller: &Caller, project: ProjectId, site: Option<SiteId>) -> Result<Option<String>> {
+    let Some(id) = site else { return Ok(None) };
+    let (object, _) = sites::visible(app, caller, id).await?;
+    if object.project_id == project {
+        return Ok(Some(object.ghost_id.clone()));
+    }
+    let message = "`siteId` is a site of another project";
+    Err(invalid_field(ErrorCode::InvalidValue, "body.siteId", message, Some("`GET sites` lists those of a project")))
+}
+
+/// The name as DNS compares it, or 400.
+fn host_name(text: &str) -> Result<String> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if name.len() <= 253 && name.split('.').all(is_label) && name.parse::<std::net::Ipv4Addr>().is_err() {
+        return Ok(name);
+    }
+    let message = "`domain` must be a host name of letters, digits, hyphens and dots";
+    let fix = Some("send one like `www.example.com`; write other letters in punycode");
+    Err(invalid_field(ErrorCode::InvalidValue, "body.domain", message, fix))
+}
+
+/// Domains of a project, newest first.
+#[utoipa::path(get, path = "/domains", operation_id = "list_domains", tag = "domains",
+    params(("projectId" = ProjectId, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = DomainList<'static>)), security(("bearer" = [])))]
+async fn list_domains(
+    State(app): State<App>,
+    caller: Allowed<scope::DomainsRead>,
+    Query(query): Query<ListParameters>,
+    context: RequestContext,
+) -> Result<Response> {
+    let project = query.project()?;
+    let access = access::of_project(&app, &caller.caller, project).await?;
+    let after = query.after(&app, project, ObjectKind::Domain).await?;
+    let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
+        let pagination = proxied::pagination(None, false);
+        return Ok(Json(DomainList { domains: Vec::new(), pagination }).into_response());
+    };
+    let (limit, after) = (query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str()));
+    let answer = acting!(&app, acting, |credential, at| context.core.ghost.list_domains(
+        context.call(),
+        credential,
+        at,
+        limit,
+        after
+    ))?;
+    let mut page = answer.read()?;
+    let has_more = match (query.cut(&mut page.documents, page.total), page.documents.last()) {
+        (Some(known), _) => known,
+        (None, last) => {
+            let last = last.map(|last| &*last.id);
+            let rest = acting!(&app, acting, |credential, at| context.core.ghost.list_domains(
+                context.call(),
+                credential,
+                at,
+                1,
+                last
+            ))?;
+            !rest.read()?.documents.is_empty()
+        }
+    };
+    let ids = objects::ids(&app, project, ObjectKind::Domain, page.documents.iter().map(|one| &*one.id)).await?;
+    let sites = sites_of(&app, project, &page.documents).await?;
+    let mut domains = Vec::with_capacity(page.documents.len());
+    for document in page.documents {
+        let id = ids.get(&*document.id).ok_or_else(|| Error::internal("a domain has no id of ours"))?;
+        domains.push(wire(DomainId(*id), project, document, &sites));
+    }
+    let pagination = proxied::pagination(domains.last().map(|domain| domain.id.0), has_more);
+    Ok(Json(DomainList { domains, pagination }).into_response())
+}
+
+/// One domain.
+#[utoipa::path(get, path = "/domains/{id}", operation_id = "get_domain", tag = "domains",
+    params(("id" = DomainId, Path)), responses((status = 200, body = Domain<'static>)), security(("bearer" = [])))]
+async fn get_domain(
+    State(app): State<App>,
+    caller: Allowed<scope::DomainsRead>,
+    Path(id): Path<DomainId>,
+    _: Query<NoParameters>,
+    context: RequestContext,
+) -> Result<Response> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let known = Acting::known(&app, &caller.caller, &access).await?;
+    let mut acting = known.ok_or_else(|| Error::not_found("domain", id))?;
+    let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
+        context.call(),
+        credential,
+        at,
+        &object.ghost_id
+    ));
+    let answer = answer.map_err(|error| refused(error, "domain", id))?;
+    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
+}
+
+/// Adds a domain, which is served once it is verified. Takes the role developer.
+#[utoipa::path(post, path = "/domains", operation_id = "create_domain", tag = "domains", request_body = NewDomain,
+    responses((status = 201, body = Domain<'static>)), security(("bearer" = [])))]
+async fn create_domain(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::DomainsWrite>,
+    headers: HeaderMap,
+    Json(body): Json<NewDomain>,
+) -> Result<Response> {
+    let project = body.project_id;
+    let access = access::of_project(&app, &caller.caller, project).await?;
+    require_role(access.role, Role::Developer)?;
+    let name = host_name(&body.domain)?;
+    let site = site_at_ghost(&app, &caller.caller, project, body.site_id).await?;
+    let id = DomainId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let object = objects::announce(&app, id.0, project, ObjectKind::Domain).await?;
+    let new = CreateDomain { domain_id: &object.ghost_id, domain: &name, site_id: site.as_deref() };
+    let made = acting!(&app, acting, |credential, at| app.ghost.create_domain(context.call(), credential, at, &new));
+    match made {
+        Ok(answer) => shown(&app, StatusCode::CREATED, id, project, answer.read()?).await,
+        Err(error) => {
+            // Whatever may have been made keeps its id.
+            if !error.may_have_been_processed {
+                objects::forget(&app, &object).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Gives a domain to another site, or to none. Takes the role developer.
+#[utoipa::path(patch, path = "/domains/{id}", operation_id = "update_domain", tag = "domains",
+    params(("id" = DomainId, Path)), request_body = UpdateDomain,
+    responses((status = 200, body = Domain<'static>)), security(("bearer" = [])))]
+async fn update_domain(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::DomainsWrite>,
+    Path(id): Path<DomainId>,
+    Json(body): Json<UpdateDomain>,
+) -> Result<Response> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    require_role(access.role, Role::Developer)?;
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    let changed = match body.site_id {
+        None => acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
+            context.call(),
+            credential,
+            at,
+            at_ghost
+        )),
+        Some(site) => {
+            let site = site_at_ghost(&app, &caller.caller, object.project_id, site).await?;
+            let site = site.as_deref();
+            acting!(&app, acting, |credential, at| ghost.update_domain(context.call(), credential, at, at_ghost, site))
+        }
+    };
+    let answer = changed.map_err(|error| refused(error, "domain", id))?;
+    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
+}
+
+/// Asks DNS now. The answer shows what it should say and what it does say; `status` is the result. Takes the role developer.
+#[utoipa::path(post, path = "/domains/{id}/verify", operation_id = "verify_domain", tag = "domains",
+    params(("id" = DomainId, Path)), responses((status = 200, body = Domain<'static>)), security(("bearer" = [])))]
+async fn verify_domain(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::DomainsWrite>,
+    Path(id): Path<DomainId>,
+    _: Query<NoParameters>,
+) -> Result<Response> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    require_role(access.role, Role::Developer)?;
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    let checked = acting!(&app, acting, |credential, at| ghost.verify_domain(context.call(), credential, at, at_ghost));
+    let answer = checked.map_err(|error| refused(error, "domain", id))?;
+    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
+}
+
+/// Removes a domain, which is no longer served. Takes the role developer.
+#[utoipa::path(delete, path = "/domains/{id}", operation_id = "delete_domain", tag = "domains",
+    params(("id" = DomainId, Path)), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+async fn delete_domain(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::DomainsWrite>,
+    Path(id): Path<DomainId>,
+    _: Query<NoParameters>,
+) -> Result<StatusCode> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    require_role(access.role, Role::Developer)?;
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    let gone = acting!(&app, acting, |credential, at| ghost.delete_domain(context.call(), credential, at, at_ghost));
+    let outcome = gone.map_err(|error| refused(error, "domain", id));
+    // One that was not there any more is not there either way.
+    if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
+        objects::forget(&app, &object).await?;
+    }
+    outcome.map(|()| StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,234 @@
+//! Sites: kept by Ghost, asked of it on the caller's behalf. What is read stays on the thread that accepted the request.
+
+use super::{
+    proxied::{self, ListParameters},
+    shared,
+};
+use crate::{
+    access::{self, Access},
+    acting::{Acting, acting, refused},
+    caller::{Allowed, Caller, require_role, scope},
+    error::Result,
+    extract::{Json, NoParameters, Path, Query},
+    objects,
+    pipeline::RequestContext,
+    repository,
+    state::App,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use ogel_api::{
+    error::{Error, ErrorCode},
+    id::{ProjectId, SiteId},
+    organizations::Role,
+    sites::{NewSite, Site, SiteList, UpdateSite},
+};
+use ogel_ghost::{SiteDoc, SiteFields};
+use ogel_store::{GhostObject, ObjectKind};
+use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create_site)).routes(routes!(update_site, delete_site))
+}
+
+pub(crate) fn data_plane() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_sites)).routes(routes!(get_site))
+}
+
+fn wire(id: SiteId, project_id: ProjectId, document: SiteDoc<'_>) -> Site<'_> {
+    Site {
+        id,
+        project_id,
+        name: document.name,
+        framework: document.framework,
+        repo_url: document.repo_url,
+        production_branch: document.production_branch,
+        root_directory: document.root_directory,
+        install_command: document.install_command,
+        build_command: document.build_command,
+        output_directory: document.output_directory,
+        created_at: document.created_at,
+        updated_at: document.updated_at,
+    }
+}
+
+/// The site's place at Ghost and the caller's role around it, if the caller may know of it.
+pub(super) async fn visible(app: &App, caller: &Caller, id: SiteId) -> Result<(Arc<GhostObject>, Arc<Access>)> {
+    let object = objects::find(app, id.0, ObjectKind::Site).await?.ok_or_else(|| Error::not_found("site", id))?;
+    let access = access::of_thing(app, caller, object.project_id, "site", id).await?;
+    Ok((object, access))
+}
+
+/// Sites of a project, newest first.
+#[utoipa::path(get, path = "/sites", operation_id = "list_sites", tag = "sites",
+    params(("projectId" = ProjectId, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = SiteList<'static>)), security(("bearer" = [])))]
+async fn list_sites(
+    State(app): State<App>,
+    caller: Allowed<scope::SitesRead>,
+    Query(query): Query<ListParameters>,
+    context: RequestContext,
+) -> Result<Response> {
+    let project = query.project()?;
+    let access = access::of_project(&app, &caller.caller, project).await?;
+    let after = query.after(&app, project, ObjectKind::Site).await?;
+    let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
+        return Ok(Json(SiteList { sites: Vec::new(), pagination: proxied::pagination(None, false) }).into_response());
+    };
+    let (limit, after) = (query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str()));
+    let answer = acting!(&app, acting, |credential, at| context.core.ghost.list_sites(
+        context.call(),
+        credential,
+        at,
+        limit,
+        after
+    ))?;
+    let mut page = answer.read()?;
+    let has_more = match (query.cut(&mut page.documents, page.total), page.documents.last()) {
+        (Some(known), _) => known,
+        (None, last) => {
+            let last = last.map(|last| &*last.id);
+            let rest = acting!(&app, acting, |credential, at| context.core.ghost.list_sites(
+                context.call(),
+                credential,
+                at,
+                1,
+                last
+            ))?;
+            !rest.read()?.documents.is_empty()
+        }
+    };
+    let ids = objects::ids(&app, project, ObjectKind::Site, page.documents.iter().map(|site| &*site.id)).await?;
+    let mut sites = Vec::with_capacity(page.documents.len());
+    for document in page.documents {
+        let id = ids.get(&*document.id).ok_or_else(|| Error::internal("a site has no id of ours"))?;
+        sites.push(wire(SiteId(*id), project, document));
+    }
+    let pagination = proxied::pagination(sites.last().map(|site| site.id.0), has_more);
+    Ok(Json(SiteList { sites, pagination }).into_response())
+}
+
+/// One site.
+#[utoipa::path(get, path = "/sites/{id}", operation_id = "get_site", tag = "sites",
+    params(("id" = SiteId, Path)), responses((status = 200, body = Site<'static>)), security(("bearer" = [])))]
+async fn get_site(
+    State(app): State<App>,
+    caller: Allowed<scope::SitesRead>,
+    Path(id): Path<SiteId>,
+    _: Query<NoParameters>,
+    context: RequestContext,
+) -> Result<Response> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let known = Acting::known(&app, &caller.caller, &access).await?;
+    let mut acting = known.ok_or_else(|| Error::not_found("site", id))?;
+    let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_site(
+        context.call(),
+        credential,
+        at,
+        &object.ghost_id
+    ));
+    let answer = answer.map_err(|error| refused(error, "site", id))?;
+    Ok(Json(wire(id, object.project_id, answer.read()?)).into_response())
+}
+
+/// Makes a site. Takes the role developer.
+#[utoipa::path(post, path = "/sites", operation_id = "create_site", tag = "sites", request_body = NewSite,
+    responses((status = 201, body = Site<'static>)), security(("bearer" = [])))]
+async fn create_site(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::SitesWrite>,
+    headers: HeaderMap,
+    Json(body): Json<NewSite>,
+) -> Result<Response> {
+    let access = access::of_project(&app, &caller.caller, body.project_id).await?;
+    require_role(access.role, Role::Developer)?;
+    let name = shared::name(&body.name)?;
+    let fields = SiteFields {
+        site_id: None,
+        name: Some(&name),
+        framework: body.framework.as_deref().map(Some),
+        repo_url: body.repo_url.as_deref().map(Some),
+        production_branch: body.production_branch.as_deref().map(Some),
+        root_directory: body.root_directory.as_deref().map(Some),
+        install_command: body.install_command.as_deref().map(Some),
+        build_command: body.build_command.as_deref().map(Some),
+        output_directory: body.output_directory.as_deref().map(Some),
+    };
+    repository::check_site(&app, &fields).await?;
+    let id = SiteId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let object = objects::announce(&app, id.0, body.project_id, ObjectKind::Site).await?;
+    let fields = SiteFields { site_id: Some(&object.ghost_id), ..fields };
+    let made = acting!(&app, acting, |credential, at| app.ghost.create_site(context.call(), credential, at, &fields));
+    match made {
+        Ok(answer) => Ok((StatusCode::CREATED, Json(wire(id, body.project_id, answer.read()?))).into_response()),
+        Err(error) => {
+            // Whatever may have been made keeps its id.
+            if !error.may_have_been_processed {
+                objects::forget(&app, &object).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Changes a site: a field that is left out stays, `null` clears it. Takes the role developer.
+#[utoipa::path(patch, path = "/sites/{id}", operation_id = "update_site", tag = "sites",
+    params(("id" = SiteId, Path)), request_body = UpdateSite, responses((status = 200, body = Site<'static>)), security(("bearer" = [])))]
+async fn update_site(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::SitesWrite>,
+    Path(id): Path<SiteId>,
+    Json(body): Json<UpdateSite>,
+) -> Result<Response> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    require_role(access.role, Role::Developer)?;
+    let name = body.name.as_deref().map(shared::name).transpose()?;
+    let fields = SiteFields {
+        site_id: None,
+        name: name.as_deref(),
+        framework: body.framework.as_ref().map(Option::as_deref),
+        repo_url: body.repo_url.as_ref().map(Option::as_deref),
+        production_branch: body.production_branch.as_ref().map(Option::as_deref),
+        root_directory: body.root_directory.as_ref().map(Option::as_deref),
+        install_command: body.install_command.as_ref().map(Option::as_deref),
+        build_command: body.build_command.as_ref().map(Option::as_deref),
+        output_directory: body.output_directory.as_ref().map(Option::as_deref),
+    };
+    repository::check_site(&app, &fields).await?;
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    let changed =
+        acting!(&app, acting, |credential, at| ghost.update_site(context.call(), credential, at, at_ghost, &fields));
+    let answer = changed.map_err(|error| refused(error, "site", id))?;
+    Ok(Json(wire(id, object.project_id, answer.read()?)).into_response())
+}
+
+/// Deletes a site; its deployments stay. Takes the role developer.
+#[utoipa::path(delete, path = "/sites/{id}", operation_id = "delete_site", tag = "sites",
+    params(("id" = SiteId, Path)), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+async fn delete_site(
+    State(app): State<App>,
+    context: RequestContext,
+    caller: Allowed<scope::SitesWrite>,
+    Path(id): Path<SiteId>,
+    _: Query<NoParameters>,
+) -> Result<StatusCode> {
+    let (object, access) = visible(&app, &caller.caller, id).await?;
+    require_role(access.role, Role::Developer)?;
+    let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let gone =
+        acting!(&app, acting, |credential, at| app.ghost.delete_site(context.call(), credential, at, &object.ghost_id));
+    let outcome = gone.map_err(|error| refused(error, "site", id));
+    // One that was not there any more is not there either way.
+    if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
+        objects::forget(&app, &object).await?;
+    }
+    outcome.map(|()| StatusCode::NO_CONTENT)
+}
