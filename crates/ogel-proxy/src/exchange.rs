@@ -18,17 +18,9 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) type Sender = SendRequest<OutgoingBody>;
 
-pub(crate) struct Failure {
-    pub(crate) error: UpstreamError,
-    /// The request, when it is certain that no byte of it was written.
-    pub(crate) unsent: Option<Box<Request<OutgoingBody>>>,
-}
-
-impl From<UpstreamError> for Failure {
-    fn from(error: UpstreamError) -> Self {
-        Self { error, unsent: None }
-    }
-}
+/// The request on its way: here until it is handed to a connection, and here again if not a byte of it was written.
+/// Lent and not passed on, because it is large and would be copied at each step.
+pub(crate) type Slot = Option<Request<OutgoingBody>>;
 
 /// A request under way at an address, until its response has ended.
 pub(crate) struct Ticket {
@@ -42,16 +34,18 @@ impl Drop for Ticket {
     }
 }
 
+/// Sends what is in `slot`. After an error it is there again if it was certainly not sent.
 pub(crate) async fn at_address(
     upstream: &Arc<Inner>,
     at: usize,
-    mut request: Request<OutgoingBody>,
+    slot: &mut Slot,
     may_replay: bool,
     how: Sending<'_>,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<Response<UpstreamBody>, UpstreamError> {
     let address = &upstream.addresses.all()[at];
     address.begin();
     let ticket = Ticket { upstream: upstream.clone(), at };
+    let Some(request) = slot.as_mut() else { return Err(UpstreamError::protocol("there is nothing to send")) };
     request.headers_mut().insert(header::HOST, address.host.clone());
     let gate = request.body().gate();
     let log = |result: Result<StatusCode, &UpstreamError>, started: Instant, reused| {
@@ -68,30 +62,31 @@ pub(crate) async fn at_address(
         None => timeout_at(how.deadline, address.pool.take()).await.map_err(before_sending)?,
     };
     if let Some(sender) = kept {
-        let copy = if may_replay { copy(&request) } else { None };
-        match exchange(&ticket, sender, request, gate.as_ref(), started, how.deadline).await {
+        let copy = if may_replay { slot.as_ref().and_then(copy) } else { None };
+        match exchange(&ticket, sender, slot, gate.as_ref(), started, how.deadline).await {
             Ok((response, sender)) => {
                 log(Ok(response.status()), started, true);
                 upstream.addresses.worked(at);
                 return Ok(whole(response, sender, gate, ticket));
             }
-            Err(failure) => {
-                log(Err(&failure.error), started, true);
-                request = match (failure, copy) {
-                    // The connection was closed while it was idle. A request that was never written comes back whole.
-                    (Failure { unsent: Some(unsent), .. }, _) => *unsent,
+            Err(error) => {
+                log(Err(&error), started, true);
+                // The connection was closed while it was idle. A request that was never written comes back whole.
+                if slot.is_none() {
                     // A fresh connection: if several were closed at once, the next kept one would be dead as well.
-                    (Failure { error: UpstreamError::Reset { .. }, .. }, Some(copy)) => copy,
-                    (failure, _) => return Err(blamed(upstream, at, failure)),
-                };
+                    match (&error, copy) {
+                        (UpstreamError::Reset { .. }, Some(copy)) => *slot = Some(copy),
+                        _ => return Err(blamed(upstream, at, error)),
+                    }
+                }
             }
         }
         started = Instant::now();
     }
     let result = match timeout_at(how.deadline, open(upstream, at)).await {
-        Ok(Ok(sender)) => exchange(&ticket, sender, request, gate.as_ref(), Instant::now(), how.deadline).await,
-        Ok(Err(error)) => Err(Failure { error, unsent: Some(Box::new(request)) }),
-        Err(elapsed) => Err(before_sending(elapsed).into()),
+        Ok(Ok(sender)) => exchange(&ticket, sender, slot, gate.as_ref(), Instant::now(), how.deadline).await,
+        Ok(Err(error)) => Err(error),
+        Err(elapsed) => Err(before_sending(elapsed)),
     };
     match result {
         Ok((response, sender)) => {
@@ -99,9 +94,9 @@ pub(crate) async fn at_address(
             upstream.addresses.worked(at);
             Ok(whole(response, sender, gate, ticket))
         }
-        Err(failure) => {
-            log(Err(&failure.error), started, false);
-            Err(blamed(upstream, at, failure))
+        Err(error) => {
+            log(Err(&error), started, false);
+            Err(blamed(upstream, at, error))
         }
     }
 }
@@ -110,11 +105,11 @@ fn before_sending(_: tokio::time::error::Elapsed) -> UpstreamError {
     UpstreamError::Deadline { sent: false }
 }
 
-fn blamed(upstream: &Inner, at: usize, failure: Failure) -> Failure {
-    if failure.error.is_upstreams_fault() {
+fn blamed(upstream: &Inner, at: usize, error: UpstreamError) -> UpstreamError {
+    if error.is_upstreams_fault() {
         upstream.addresses.failed(at);
     }
-    failure
+    error
 }
 
 fn copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
@@ -156,48 +151,53 @@ async fn open(upstream: &Inner, at: usize) -> Result<Sender, UpstreamError> {
 async fn exchange(
     ticket: &Ticket,
     mut sender: Sender,
-    request: Request<OutgoingBody>,
+    slot: &mut Slot,
     gate: Option<&Arc<Gate>>,
     started: Instant,
     deadline: Instant,
-) -> Result<(Response<Incoming>, Sender), Failure> {
+) -> Result<(Response<Incoming>, Sender), UpstreamError> {
     let limits = &ticket.upstream.limits;
     let mut until = started + limits.first_byte_timeout;
-    let mut answer = pin!(sender.try_send_request(request));
+    let mut answer = pin!(sender.try_send_request(slot.take().unwrap_or_default()));
     let response = loop {
         match timeout_at(until.min(deadline), answer.as_mut()).await {
             Ok(Ok(response)) => break response,
             Ok(Err(mut failed)) => {
-                let unsent = failed.take_message().map(Box::new);
-                let error = failed.into_error();
-                if gate.is_some() && error.is_user() && unsent.is_none() {
-                    // The stream's own error if there is one; else it was shorter than it had said.
-                    let source = gate.and_then(|gate| gate.failure()).unwrap_or_else(|| Arc::new(error));
-                    return Err(UpstreamError::RequestBody { source }.into());
-                }
-                let error = match (from_hyper(error), &unsent) {
-                    (_, None) if let Some(source) = gate.and_then(|gate| gate.failure()) => {
-                        UpstreamError::RequestBody { source }
-                    }
-                    (UpstreamError::Reset { source, .. }, Some(_)) => UpstreamError::Reset { sent: false, source },
-                    (error, _) => error,
-                };
-                return Err(Failure { error, unsent });
+                *slot = failed.take_message();
+                return Err(failure(failed.into_error(), slot.is_some(), gate));
             }
-            Err(_) if deadline <= until => return Err(UpstreamError::Deadline { sent: true }.into()),
+            Err(_) if deadline <= until => return Err(UpstreamError::Deadline { sent: true }),
             Err(_) => match gate.map(|gate| gate.progress(limits.request_idle_timeout, limits.first_byte_timeout)) {
                 Some(Progress::PatientUntil(later)) => until = later,
                 Some(Progress::SenderStalled) => {
                     let source = Arc::new(BodyStalled(limits.request_idle_timeout));
-                    return Err(UpstreamError::RequestBody { source }.into());
+                    return Err(UpstreamError::RequestBody { source });
                 }
-                Some(Progress::UpstreamStalled) | None => return Err(UpstreamError::FirstByteTimeout.into()),
+                Some(Progress::UpstreamStalled) | None => return Err(UpstreamError::FirstByteTimeout),
             },
         }
     };
     match check_framing(&response) {
         Ok(()) => Ok((response, sender)),
-        Err(problem) => Err(UpstreamError::protocol(problem).into()),
+        Err(problem) => Err(UpstreamError::protocol(problem)),
+    }
+}
+
+fn failure(error: hyper::Error, is_unsent: bool, gate: Option<&Arc<Gate>>) -> UpstreamError {
+    if is_unsent {
+        return match from_hyper(error) {
+            UpstreamError::Reset { source, .. } => UpstreamError::Reset { sent: false, source },
+            error => error,
+        };
+    }
+    match gate {
+        // The stream's own error if there is one; else it was shorter than it had said.
+        Some(gate) => match gate.failure() {
+            Some(source) => UpstreamError::RequestBody { source },
+            None if error.is_user() => UpstreamError::RequestBody { source: Arc::new(error) },
+            None => from_hyper(error),
+        },
+        None => from_hyper(error),
     }
 }
 

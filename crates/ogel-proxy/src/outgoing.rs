@@ -41,7 +41,15 @@ pub struct OutgoingBody(Kind);
 
 enum Kind {
     Buffered(Bytes),
-    Streamed { stream: Stream, left: u64, limit: u64, gate: Arc<Gate> },
+    /// Behind a pointer: requests are moved often, and most carry nothing.
+    Streamed(Box<Streamed>),
+}
+
+struct Streamed {
+    stream: Stream,
+    left: u64,
+    limit: u64,
+    gate: Arc<Gate>,
 }
 
 impl OutgoingBody {
@@ -69,13 +77,13 @@ impl OutgoingBody {
             return Self::empty();
         }
         let stream = Box::pin(http_body_util::BodyExt::map_err(body, Into::into));
-        Self(Kind::Streamed { stream, left: limit, limit, gate: Arc::new(Gate::new()) })
+        Self(Kind::Streamed(Box::new(Streamed { stream, left: limit, limit, gate: Arc::new(Gate::new()) })))
     }
 
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         match &self.0 {
             Kind::Buffered(_) => None,
-            Kind::Streamed { gate, .. } => Some(gate.clone()),
+            Kind::Streamed(streamed) => Some(streamed.gate.clone()),
         }
     }
 
@@ -83,7 +91,7 @@ impl OutgoingBody {
     pub(crate) fn copy(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::Streamed { .. } => None,
+            Kind::Streamed(_) => None,
         }
     }
 }
@@ -91,8 +99,8 @@ impl OutgoingBody {
 impl Drop for OutgoingBody {
     fn drop(&mut self) {
         // hyper lets go of a body once its length is reached, without asking whether more comes.
-        if let Kind::Streamed { gate, .. } = &self.0 {
-            gate.finish_if_sending();
+        if let Kind::Streamed(streamed) = &self.0 {
+            streamed.gate.finish_if_sending();
         }
     }
 }
@@ -113,7 +121,7 @@ impl fmt::Debug for OutgoingBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Buffered(bytes) => write!(f, "OutgoingBody({} bytes)", bytes.len()),
-            Kind::Streamed { .. } => f.write_str("OutgoingBody(streamed)"),
+            Kind::Streamed(_) => f.write_str("OutgoingBody(streamed)"),
         }
     }
 }
@@ -123,10 +131,10 @@ impl Body for OutgoingBody {
     type Error = BodyCause;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCause>>> {
-        let (stream, left, limit, gate) = match &mut self.0 {
+        let Streamed { stream, left, limit, gate } = match &mut self.0 {
             Kind::Buffered(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Kind::Buffered(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Streamed { stream, left, limit, gate } => (stream, left, *limit, gate),
+            Kind::Streamed(streamed) => &mut **streamed,
         };
         if gate.is_shut(cx) {
             return Poll::Ready(Some(Err(Arc::new(NoLongerWanted))));
@@ -144,7 +152,7 @@ impl Body for OutgoingBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let Some(rest) = left.checked_sub(length) else {
-                    return Poll::Ready(Some(Err(gate.fail(Arc::new(BodyTooLarge { limit })))));
+                    return Poll::Ready(Some(Err(gate.fail(Arc::new(BodyTooLarge { limit: *limit })))));
                 };
                 *left = rest;
                 if frame.is_trailers() || stream.is_end_stream() {
@@ -160,14 +168,14 @@ impl Body for OutgoingBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::Streamed { stream, .. } => stream.is_end_stream(),
+            Kind::Streamed(streamed) => streamed.stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streamed { stream, .. } => stream.size_hint(),
+            Kind::Streamed(streamed) => streamed.stream.size_hint(),
         }
     }
 }

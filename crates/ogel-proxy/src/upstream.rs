@@ -15,7 +15,7 @@ use crate::{
     breaker::{Breaker, BreakerConfig, BreakerState, Judgement},
     connector::Connector,
     error::UpstreamError,
-    exchange::{self, Failure},
+    exchange,
     outgoing::OutgoingBody,
     retry::Random,
 };
@@ -245,25 +245,27 @@ impl Upstream {
 
     async fn attempts(
         &self,
-        request: Request<OutgoingBody>,
+        mut request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let mut request = prepare(request);
+        prepare(&mut request);
         let may_replay = match how.replay {
             Replay::Keyed => true,
             Replay::Never => false,
             Replay::BySafety => matches!(*request.method(), Method::GET | Method::HEAD),
         };
-        let first = self.0.addresses.pick(None);
-        match exchange::at_address(&self.0, first, request, may_replay, how).await {
-            Err(Failure { unsent: Some(unsent), error }) if self.0.addresses.all().len() > 1 && leaves_time(&error) => {
-                request = *unsent;
+        let mut slot = Some(request);
+        let mut at = self.0.addresses.pick(None);
+        let mut goes_elsewhere = self.0.addresses.all().len() > 1;
+        loop {
+            match exchange::at_address(&self.0, at, &mut slot, may_replay, how).await {
+                Err(error) if goes_elsewhere && slot.is_some() && leaves_time(&error) => {
+                    goes_elsewhere = false;
+                    at = self.0.addresses.pick(Some(at));
+                }
+                result => return result,
             }
-            result => return result.map_err(|failure| failure.error),
         }
-        let second = self.0.addresses.pick(Some(first));
-        let result = exchange::at_address(&self.0, second, request, may_replay, how).await;
-        result.map_err(|failure| failure.error)
     }
 }
 
@@ -272,7 +274,7 @@ fn leaves_time(error: &UpstreamError) -> bool {
 }
 
 /// Makes the head ours where it says how the message travels.
-fn prepare(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
+fn prepare(request: &mut Request<OutgoingBody>) {
     let target = match request.uri().path_and_query() {
         Some(target) => Uri::from(target.clone()),
         None => Uri::from_static("/"),
@@ -292,5 +294,4 @@ fn prepare(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
         // Said here, because hyper would leave out the body of a GET; and trailers have no place behind a length.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    request
 }
