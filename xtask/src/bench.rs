@@ -64,6 +64,25 @@ struct Bench<'a> {
 /// Files of one run.
 struct Scratch(PathBuf);
 
+impl Scratch {
+    const PREFIX: &str = "ogel-bench-";
+
+    /// Removes what runs that were killed have left, too.
+    fn make() -> Result<Self> {
+        let parent = std::env::temp_dir();
+        for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(process) = name.strip_prefix(Self::PREFIX) else { continue };
+            if !PathBuf::from("/proc").join(process).exists() {
+                drop(Self(entry.path()));
+            }
+        }
+        let folder = Self(parent.join(format!("{}{}", Self::PREFIX, std::process::id())));
+        std::fs::create_dir_all(&folder.0).map_err(|error| error.to_string())?;
+        Ok(folder)
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
@@ -79,8 +98,7 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result {
         Some(path) => path.canonicalize().map_err(|error| format!("`{}`: {error}", path.display()))?,
         None => build(workspace)?,
     };
-    let folder = Scratch(std::env::temp_dir().join(format!("ogel-bench-{}", std::process::id())));
-    std::fs::create_dir_all(&folder.0).map_err(|error| error.to_string())?;
+    let folder = Scratch::make()?;
     let upstream = Upstream::start(&folder.0)?;
     let bench = Bench { options: &options, folder, ogeld, upstream };
     let (mut done, mut failed) = (Vec::new(), Vec::new());

@@ -14,18 +14,60 @@ const ALLOCATIONS: f64 = 60.0;
 /// Functions shown, the dearest first.
 const SHOWN: usize = 12;
 
-/// What a request may call to get memory: mimalloc's functions, and the C library's for the libraries in C.
-const ALLOCATORS: &[&str] = &["mi_malloc", "mi_zalloc", "mi_calloc", "mi_realloc", "malloc", "calloc", "realloc"];
-const RELEASES: &[&str] = &["mi_free", "free"];
+/// What a request may call to get memory: Rust's own door where it was not inlined, mimalloc behind it, and the C
+/// library's for the libraries in C.
+const ALLOCATORS: &[&str] = &[
+    "__rustc::__rust_alloc",
+    "__rustc::__rust_realloc",
+    "mi_malloc",
+    "mi_zalloc",
+    "mi_calloc",
+    "mi_realloc",
+    "malloc",
+    "calloc",
+    "realloc",
+];
+const RELEASES: &[&str] = &["__rustc::__rust_dealloc", "mi_free", "free"];
 
 /// What one run did.
 #[derive(Default)]
 struct Profile {
     instructions: u64,
-    /// Calls from outside of the allocator, by function.
-    calls: HashMap<String, u64>,
+    /// Calls into the allocator from outside of it, by caller.
+    allocations: HashMap<String, u64>,
+    releases: HashMap<String, u64>,
     /// Instructions of the function itself.
     own: HashMap<String, u64>,
+}
+
+/// Two runs, of which the second made as many requests more as `requests` says.
+struct Difference {
+    once: Profile,
+    twice: Profile,
+    requests: u32,
+}
+
+impl Difference {
+    fn each(&self, of: impl Fn(&Profile) -> u64) -> f64 {
+        (of(&self.twice) as f64 - of(&self.once) as f64) / f64::from(self.requests)
+    }
+
+    fn sum(&self, of: impl Fn(&Profile) -> &HashMap<String, u64>) -> f64 {
+        self.each(|profile| of(profile).values().sum())
+    }
+
+    /// The largest per request, by function.
+    fn table(&self, title: String, what: &str, of: impl Fn(&Profile) -> &HashMap<String, u64>) -> Section {
+        let mut section = Section::new(title, &["function", what, "share"]);
+        let whole = self.sum(&of);
+        let count = |name: &String| self.each(|profile| of(profile).get(name).copied().unwrap_or(0));
+        let mut rows: Vec<(f64, &String)> = of(&self.twice).keys().map(|name| (count(name), name)).collect();
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (count, name) in rows.into_iter().take(SHOWN) {
+            section.row([format!("`{}`", shortened(name)), figure(count), format!("{:.1} %", count * 100.0 / whole)]);
+        }
+        section
+    }
 }
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
@@ -46,40 +88,23 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     );
     let mut details = Vec::new();
     for route in routes {
-        let once = profile(bench, &plan, &account, route, requests)?;
-        let twice = profile(bench, &plan, &account, route, requests * 2)?;
-        let each = |count: i128| count as f64 / f64::from(requests);
-        let calls = |names: &[&str]| {
-            let of = |profile: &Profile| -> i128 {
-                let wanted = profile.calls.iter().filter(|(name, _)| names.iter().any(|known| is(name, known)));
-                wanted.map(|(_, count)| i128::from(*count)).sum()
-            };
-            each(of(&twice) - of(&once))
-        };
-        let allocations = calls(ALLOCATORS);
-        let instructions = each(i128::from(twice.instructions) - i128::from(once.instructions));
-        section.row([route.title(), figure(allocations), figure(calls(RELEASES)), figure(instructions)]);
+        let run = |requests| profile(bench, &plan, &account, route, requests);
+        let found = Difference { once: run(requests)?, twice: run(requests * 2)?, requests };
+        let allocations = found.sum(|profile| &profile.allocations);
+        let (releases, instructions) =
+            (found.sum(|profile| &profile.releases), found.each(|profile| profile.instructions));
+        section.row([route.title(), figure(allocations), figure(releases), figure(instructions)]);
         if route.proxied {
             section.at_most(&format!("{}: allocations per request", route.name), allocations, ALLOCATIONS, "");
         }
-        let mut table = Section::new(
-            format!("Where the instructions of one request go: {}", route.title()),
-            &["function", "instructions/request", "share"],
-        );
-        let mut own: Vec<(f64, &String)> = twice
-            .own
-            .iter()
-            .map(|(name, count)| (each(i128::from(*count) - i128::from(*once.own.get(name).unwrap_or(&0))), name))
-            .collect();
-        own.sort_by(|a, b| b.0.total_cmp(&a.0));
-        for (count, name) in own.into_iter().take(SHOWN) {
-            let share = format!("{:.1} %", count * 100.0 / instructions);
-            table.row([format!("`{}`", shortened(name)), figure(count.round()), share]);
-        }
-        details.push(table);
+        let title = format!("Who allocates: {}", route.title());
+        details.push(found.table(title, "allocations/request", |profile| &profile.allocations));
+        let title = format!("Where the instructions go: {}", route.title());
+        details.push(found.table(title, "instructions/request", |profile| &profile.own));
     }
     notes.into_iter().for_each(|note| section.note(note));
     section.note("valgrind knows no instructions for SHA-256, so that hashing a key counts for more than it costs");
+    section.note("where the processor copies by itself, valgrind counts an instruction for every byte");
     section.note("one data-plane thread, one connection; what the kernel does is not counted");
     details.insert(0, section);
     Ok(details)
@@ -125,8 +150,13 @@ fn read(file: &Path) -> Result<Profile> {
             callee = name_of(text);
         } else if let Some(text) = line.strip_prefix("calls=") {
             let count: u64 = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
-            if !is_allocator(&function) && is_allocator(&callee) {
-                *profile.calls.entry(callee.clone()).or_default() += count;
+            if !is_allocator(&function) {
+                let called = |names: &[&str]| names.iter().any(|known| is(&callee, known));
+                for (names, counts) in [(ALLOCATORS, &mut profile.allocations), (RELEASES, &mut profile.releases)] {
+                    if called(names) {
+                        *counts.entry(function.clone()).or_default() += count;
+                    }
+                }
             }
             // The next line is what the callee cost, which stands with the callee as well.
             inclusive = true;
@@ -147,7 +177,7 @@ fn is_allocator(function: &str) -> bool {
 
 /// Whether a function is this one or a variant of it, such as `mi_malloc_aligned`.
 fn is(function: &str, known: &str) -> bool {
-    let variant = |rest: &str| rest.is_empty() || known.starts_with("mi_") && rest.starts_with('_');
+    let variant = |rest: &str| rest.is_empty() || known.contains('_') && rest.starts_with('_');
     function.strip_prefix(known).is_some_and(variant)
 }
 
@@ -158,5 +188,31 @@ fn shortened(name: &str) -> String {
     match (name.char_indices().nth(60), name.char_indices().rev().nth(39)) {
         (Some((from, _)), Some((to, _))) if from < to => format!("{}…{}", &name[..from], &name[to..]),
         _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_the_same_and_other_functions_are_not() {
+        assert!(is("mi_malloc_aligned", "mi_malloc") && is("__rustc::__rust_alloc_zeroed", "__rustc::__rust_alloc"));
+        assert!(!is("malloc_consolidate", "malloc") && !is("mi_mallocate", "mi_malloc"));
+    }
+
+    #[test]
+    fn calls_into_the_allocator_are_counted_by_caller_and_inclusive_costs_are_not() {
+        let folder = std::env::temp_dir().join(format!("ogel-callgrind-{}", std::process::id()));
+        let text = "fn=(1) work\n10 5\ncfn=(2) mi_malloc\ncalls=3 0\n+1 300\n+2 7\nfn=(2)\n1 100\ncfn=(3) _mi_page\n\
+                    calls=1 0\n1 50\nfn=(3)\n* 50\n";
+        std::fs::write(&folder, text).unwrap();
+        let profile = read(&folder);
+        std::fs::remove_file(&folder).unwrap();
+        let profile = profile.unwrap();
+        assert_eq!(profile.instructions, 162);
+        assert_eq!(profile.own["work"], 12);
+        assert_eq!(profile.allocations, HashMap::from([("work".to_owned(), 3)]));
+        assert!(profile.releases.is_empty());
     }
 }

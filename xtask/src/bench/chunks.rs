@@ -15,6 +15,9 @@ use super::{Bench, Result};
 const ADDED_P50_MS: f64 = 0.2;
 const ADDED_P99_MS: f64 = 1.0;
 
+const DIRECT: &str = "direct";
+const OURS: &str = "ogeld";
+
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let count = bench.options.size(1000, 50);
     let upstream = streams::start()?;
@@ -31,21 +34,22 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         format!("Delay of a chunk, one every {} ms (`GET {STREAMED}/…`)", INTERVAL.as_millis()),
         &["way", "p50 ms", "p99 ms"],
     );
-    let mut direct = [f64::NAN; 2];
-    for (name, address) in [("direct", upstream), ("nginx, unbuffered", address), ("ogeld", gateway.address)] {
-        let mut delays = Vec::new();
-        for _ in 0..bench.options.rounds.min(3) {
+    let ways = [(DIRECT, upstream), ("nginx, unbuffered", address), (OURS, gateway.address)];
+    let mut delays = ways.map(|_| Vec::new());
+    for _ in 0..bench.options.rounds.min(3) {
+        for (delays, (_, address)) in delays.iter_mut().zip(ways) {
             delays.extend(delays_of(address, &path, &headers, count)?);
         }
-        let found = [0.50, 0.99].map(|share| quantile(&mut delays, share));
+    }
+    let mut direct = [f64::NAN; 2];
+    for (delays, (name, _)) in delays.iter_mut().zip(ways) {
+        let found = [0.50, 0.99].map(|share| quantile(delays, share));
         section.row([name.to_owned(), figure(found[0]), figure(found[1])]);
-        match name {
-            "direct" => direct = found,
-            "ogeld" => {
-                section.at_most("p50 added", found[0] - direct[0], ADDED_P50_MS, "ms");
-                section.at_most("p99 added", found[1] - direct[1], ADDED_P99_MS, "ms");
-            }
-            _ => {}
+        if name == DIRECT {
+            direct = found;
+        } else if name == OURS {
+            section.at_most("p50 added", found[0] - direct[0], ADDED_P50_MS, "ms");
+            section.at_most("p99 added", found[1] - direct[1], ADDED_P99_MS, "ms");
         }
     }
     Ok(vec![section])

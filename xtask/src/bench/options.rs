@@ -58,7 +58,7 @@ impl Options {
     /// Soaking takes its time, so it is done when asked for only.
     pub(crate) fn wants(&self, name: &str) -> bool {
         let named = self.only.iter().any(|wanted| wanted == name);
-        if name == "soak" { self.soak_minutes.is_some() } else { self.only.is_empty() || named }
+        named || if name == "soak" { self.soak_minutes.is_some() } else { self.only.is_empty() }
     }
 
     /// One of two sizes.

@@ -4,18 +4,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use super::http::Connection;
 use super::load::{CONNECTIONS, Target};
 use super::report::{Section, figure};
 use super::{Bench, Result, main_route};
-use crate::bench::http::Connection;
 
 /// MiB, from a tenth of the time, when everything that is kept is there, to after idling.
 const GROWTH_MIB: f64 = 4.0;
 /// New connections a second besides those of the load, each for one request.
 const CHURN: u64 = 50;
 
+/// How long the connections of the load live.
+const STRETCH_SECONDS: f64 = 5.0;
+/// When it is named without a length.
+const UNASKED_MINUTES: u64 = 10;
+
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
-    let minutes = bench.options.soak_minutes.unwrap_or(1);
+    let minutes = bench.options.soak_minutes.unwrap_or(UNASKED_MINUTES);
     let (gateway, account) = bench.gateway("soak")?;
     let (routes, _) = bench.routes(&gateway, &account)?;
     let route = main_route(&routes)?;
@@ -23,7 +28,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let target: Target = gateway.target("ogeld", &path, &account, "");
     let (most, process) = (target.wrk(CONNECTIONS, 2, None)?, target.process);
     let each = (most.rate / 2.0 / f64::from(CONNECTIONS)).max(1.0).round();
-    let arguments = ["--h1".to_owned(), format!("-c{CONNECTIONS}"), "-D5".to_owned(), format!("--rps={each}")];
+    // By count, not by time: with a rate and a time h2load sometimes ends without having sent anything.
+    let count = each * f64::from(CONNECTIONS) * STRETCH_SECONDS;
+    let arguments = ["--h1".to_owned(), format!("-c{CONNECTIONS}"), format!("-n{count}"), format!("--rps={each}")];
 
     let length = Duration::from_secs(minutes * 60);
     let (started, start, over) = (Instant::now(), process.rss(), AtomicBool::new(false));
@@ -41,7 +48,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             }
             refused
         });
-        // Five seconds at a time, each with connections of its own.
+        // A stretch at a time, each with connections of its own.
         let outcome = (|| {
             while started.elapsed() < length {
                 failed += target.h2load(&arguments)?.failed;
