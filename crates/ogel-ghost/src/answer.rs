@@ -29,7 +29,7 @@ impl<S: Shape> Answer<S> {
         serde_json::from_slice(&self.body).map_err(|error| {
             // The category and the place, not the text: it may hold secrets.
             let problem = format!("{:?} error at byte {} of the answer", error.classify(), error.column());
-            GhostError::undecodable(self.status, &problem)
+            GhostError::undecodable(self.status, &self.body, &problem)
         })
     }
 }

@@ -95,7 +95,7 @@ impl Ghost {
         serde_json::from_slice(response.body()).map_err(|error| {
             // The category and the place, not the text: it may hold secrets.
             let problem = format!("{:?} error at byte {} of the answer", error.classify(), error.column());
-            GhostError::undecodable(response.status(), &problem)
+            GhostError::undecodable(response.status(), response.body(), &problem)
         })
     }
 

@@ -99,9 +99,10 @@ impl GhostError {
     }
 
     /// Ghost said yes, in words that make no sense.
-    pub(crate) fn undecodable(status: StatusCode, problem: &str) -> Self {
+    pub(crate) fn undecodable(status: StatusCode, body: &[u8], problem: &str) -> Self {
         let kind = GhostErrorKind::INVALID_RESPONSE;
-        Self { status: Some(status), ..Self::new(kind, ErrorCode::UpstreamInvalidResponse, problem, true) }
+        let code = if body.is_empty() { ErrorCode::UpstreamEmpty } else { ErrorCode::UpstreamInvalidResponse };
+        Self { status: Some(status), ..Self::new(kind, code, problem, true) }
     }
 
     /// Reads an answer that is not a success.
@@ -141,6 +142,7 @@ impl GhostError {
         let code = match response.status() {
             StatusCode::TOO_MANY_REQUESTS => ErrorCode::UpstreamBusy,
             StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::PayloadTooLarge,
+            _ if response.body().is_empty() => ErrorCode::UpstreamEmpty,
             _ => ErrorCode::UpstreamInvalidResponse,
         };
         Self::new(GhostErrorKind::INVALID_RESPONSE, code, &message, may_have_been_processed)
@@ -170,9 +172,10 @@ impl GhostError {
 impl From<UpstreamError> for GhostError {
     fn from(error: UpstreamError) -> Self {
         let (kind, code) = match &error {
-            UpstreamError::Connect { .. } | UpstreamError::Tls { .. } | UpstreamError::Reset { sent: false, .. } => {
+            UpstreamError::Connect { .. } | UpstreamError::Reset { sent: false, .. } => {
                 (GhostErrorKind::UNREACHABLE, ErrorCode::UpstreamUnavailable)
             }
+            UpstreamError::Tls { .. } => (GhostErrorKind::UNREACHABLE, ErrorCode::UpstreamTls),
             UpstreamError::BreakerOpen { .. } => (GhostErrorKind::RESTING, ErrorCode::UpstreamUnavailable),
             UpstreamError::ConnectTimeout
             | UpstreamError::FirstByteTimeout
@@ -182,9 +185,9 @@ impl From<UpstreamError> for GhostError {
                 (GhostErrorKind::UNSENDABLE, ErrorCode::PayloadTooLarge)
             }
             UpstreamError::RequestBody { .. } => (GhostErrorKind::UNSENDABLE, ErrorCode::ValidationFailed),
-            UpstreamError::Reset { .. } | UpstreamError::Truncated { .. } => {
-                (GhostErrorKind::RESET, ErrorCode::UpstreamInvalidResponse)
-            }
+            UpstreamError::Reset { .. } => (GhostErrorKind::RESET, ErrorCode::UpstreamReset),
+            UpstreamError::Truncated { .. } => (GhostErrorKind::RESET, ErrorCode::UpstreamTruncated),
+            UpstreamError::TooLarge { .. } => (GhostErrorKind::INVALID_RESPONSE, ErrorCode::UpstreamTooLarge),
             _ => (GhostErrorKind::INVALID_RESPONSE, ErrorCode::UpstreamInvalidResponse),
         };
         let mut failure = Self::new(kind, code, &error.to_string(), error.may_have_been_processed());
@@ -255,7 +258,8 @@ mod tests {
             (400, "application/json", r#"{"type":"a b\n","message":"x"}"#),
         ] {
             let error = read(status, content_type, body);
-            assert_eq!(error.code, ErrorCode::UpstreamInvalidResponse, "{status} {body}");
+            let code = if body.is_empty() { ErrorCode::UpstreamEmpty } else { ErrorCode::UpstreamInvalidResponse };
+            assert_eq!(error.code, code, "{status} {body}");
             assert_eq!((error.kind, error.public_message), (GhostErrorKind::INVALID_RESPONSE, None));
         }
         assert_eq!(read(429, "text/html", "slow down").code, ErrorCode::UpstreamBusy);

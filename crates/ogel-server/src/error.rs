@@ -142,6 +142,11 @@ fn ghost_sentence(code: ErrorCode) -> &'static str {
         ErrorCode::UpstreamBusy => "the deployment backend has too much to do; try again in a moment",
         ErrorCode::UpstreamUnavailable => "the deployment backend cannot be reached; try again in a moment",
         ErrorCode::UpstreamTimeout => "the deployment backend did not answer in time; try again in a moment",
+        ErrorCode::UpstreamReset => "the deployment backend hung up before it had answered; try again in a moment",
+        ErrorCode::UpstreamTls => "no secure connection to the deployment backend; the operators are told",
+        ErrorCode::UpstreamTruncated => "the deployment backend's answer was cut off; try again in a moment",
+        ErrorCode::UpstreamTooLarge => "the deployment backend's answer is larger than is read",
+        ErrorCode::UpstreamEmpty => "the deployment backend answered with nothing; try again in a moment",
         ErrorCode::UpstreamInvalidResponse => "the deployment backend's answer made no sense; try again in a moment",
         _ => "the deployment backend failed; try again in a moment",
     }

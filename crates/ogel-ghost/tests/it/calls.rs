@@ -175,21 +175,22 @@ async fn a_success_that_makes_no_sense_is_an_invalid_response_that_may_have_been
     ] {
         let scripted = Scripted::new(move |_| answer(200, content_type, body));
         let error = ghost(&scripted).get_deployment(ctx(), Credential::Platform, "p1", "d1").await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::UpstreamInvalidResponse, "{body}");
+        let code = if body.is_empty() { ErrorCode::UpstreamEmpty } else { ErrorCode::UpstreamInvalidResponse };
+        assert_eq!(error.code, code, "{body}");
         assert!(error.may_have_been_processed && error.public_message.is_none());
         assert!(!error.to_string().contains("welcome"), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_large_or_cut_short_is_an_invalid_response() {
+async fn an_answer_that_is_too_large_or_cut_short_says_so() {
     let scripted = Scripted::new(|_| answer(200, "application/json", &format!("\"{}\"", "x".repeat(5 << 20))));
     let error = ghost(&scripted).get_build(ctx(), Credential::Platform, "b1").await.unwrap_err();
-    assert_eq!((error.code, scripted.seen().len()), (ErrorCode::UpstreamInvalidResponse, 1));
+    assert_eq!((error.code, scripted.seen().len()), (ErrorCode::UpstreamTooLarge, 1));
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{";
     let scripted = Scripted::new(move |_| Reply::Last(cut.to_owned()));
     let error = ghost(&scripted).get_build(ctx(), Credential::Platform, "b1").await.unwrap_err();
-    assert_eq!((error.code, scripted.seen().len()), (ErrorCode::UpstreamInvalidResponse, 3));
+    assert_eq!((error.code, scripted.seen().len()), (ErrorCode::UpstreamTruncated, 3));
 }
 
 #[test]
