@@ -62,6 +62,9 @@ impl<'a> CanonicalPath<'a> {
 
 /// Checks the path of a request (without its query). Errors name the first thing that is wrong.
 pub fn canonical_path(raw: &str) -> Result<CanonicalPath<'_>, UriError> {
+    if is_plainly_canonical(raw.as_bytes()) {
+        return Ok(CanonicalPath(raw));
+    }
     let rest = raw.strip_prefix('/').ok_or(UriError::NotAbsolute)?;
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -72,6 +75,21 @@ pub fn canonical_path(raw: &str) -> Result<CanonicalPath<'_>, UriError> {
         check_segment(segment)?;
     }
     Ok(CanonicalPath(raw))
+}
+
+/// Whether one look at each byte is enough: letters, digits, `-`, `_`, `~`, dots inside of names, single slashes. What is
+/// not plain is looked at properly, not refused.
+fn is_plainly_canonical(raw: &[u8]) -> bool {
+    let mut before = 0;
+    let plain = raw.iter().all(|byte| {
+        let fits = match byte {
+            b'/' | b'.' => before != b'/',
+            byte => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~'),
+        };
+        before = *byte;
+        fits
+    });
+    plain && raw.first() == Some(&b'/')
 }
 
 fn check_segment(segment: &str) -> Result<(), UriError> {

@@ -25,6 +25,7 @@ pub mod dev;
 pub mod edge;
 mod error;
 mod extract;
+mod header_text;
 pub mod limits;
 pub mod logs;
 pub mod metrics;

@@ -7,8 +7,8 @@ mod window;
 
 pub use window::{Decision, MAX_LIMIT, Window};
 
-use crate::config::Config;
-use http::{HeaderName, HeaderValue, header};
+use crate::{config::Config, header_text::HeaderText};
+use http::{HeaderName, header};
 use ogel_api::{auth::AuthMethod, organizations::Plan};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -196,36 +196,18 @@ impl Verdict {
     }
 
     /// Writes both families of headers: `X-RateLimit-*` (`Reset` in Unix seconds) and the IETF draft's fields.
-    pub fn write(&self, headers: &mut http::HeaderMap, now_ms: u64) {
+    pub(crate) fn write(&self, headers: &mut http::HeaderMap, text: &mut HeaderText, now_ms: u64) {
         let Decision { limit, remaining, .. } = self.decision;
-        let name = self.policy.as_str();
-        headers.insert(X_LIMIT, HeaderValue::from(limit));
-        headers.insert(X_REMAINING, HeaderValue::from(remaining));
-        headers.insert(X_RESET, HeaderValue::from((now_ms + self.decision.reset_ms).div_ceil(1000)));
-        let mut text = bytes::BytesMut::with_capacity(96);
-        let mut number = itoa::Buffer::new();
-        let mut add = |text: &mut bytes::BytesMut, before: &str, value: u64| {
-            text.extend_from_slice(before.as_bytes());
-            text.extend_from_slice(number.format(value).as_bytes());
-        };
-        for part in ["\"", name] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        add(&mut text, "\";q=", limit);
-        add(&mut text, ";w=", self.window_seconds);
-        let policy = text.split().freeze();
-        for part in ["\"", name] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        add(&mut text, "\";r=", remaining);
-        add(&mut text, ";t=", self.reset_seconds());
-        for (header, value) in [(POLICY, policy), (LIMIT, text.freeze())] {
-            if let Ok(value) = HeaderValue::from_maybe_shared(value) {
-                headers.insert(header, value);
-            }
-        }
+        let (name, reset) = (self.policy.as_str(), self.reset_seconds());
+        headers.insert(X_LIMIT, text.number(limit).value());
+        headers.insert(X_REMAINING, text.number(remaining).value());
+        headers.insert(X_RESET, text.number((now_ms + self.decision.reset_ms).div_ceil(1000)).value());
+        let policy = text.add("\"").add(name).add("\";q=").number(limit).add(";w=").number(self.window_seconds);
+        headers.insert(POLICY, policy.value());
+        let left = text.add("\"").add(name).add("\";r=").number(remaining).add(";t=").number(reset);
+        headers.insert(LIMIT, left.value());
         if !self.decision.allowed {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.reset_seconds()));
+            headers.insert(header::RETRY_AFTER, text.number(reset).value());
         }
     }
 }
@@ -259,7 +241,7 @@ mod tests {
         let allowance = Allowance::default();
         let verdict = limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
         let mut headers = http::HeaderMap::new();
-        verdict.write(&mut headers, 14_000);
+        verdict.write(&mut headers, &mut HeaderText::default(), 14_000);
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
         assert_eq!(text("ratelimit-policy"), "\"calls\";q=2;w=10");
         assert_eq!(text("ratelimit"), "\"calls\";r=1;t=6");
@@ -268,7 +250,7 @@ mod tests {
         assert!(!headers.contains_key("retry-after"));
         limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
         let refused = limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
-        refused.write(&mut headers, 14_000);
+        refused.write(&mut headers, &mut HeaderText::default(), 14_000);
         assert_eq!(headers["retry-after"].to_str().unwrap(), refused.reset_seconds().to_string());
     }
 }

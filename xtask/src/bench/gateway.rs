@@ -145,6 +145,9 @@ impl Gateway {
         let body = json!({ "name": format!("bench-{number}") });
         let project = connection.json("POST", "/api/v2/projects", &headers, Some(&body))?;
         let key = connection.json("POST", "/api/v2/auth/api-keys", &headers, Some(&body))?;
+        // Makes the project known to the upstream, without which nothing would be asked of it.
+        let site = json!({ "projectId": text(&project, "/id")?, "name": "bench" });
+        connection.json("POST", "/api/v2/sites", &headers, Some(&site))?;
         Ok(Account {
             session: account.session.clone(),
             project: text(&project, "/id")?.to_owned(),

@@ -27,7 +27,10 @@ impl Upstream {
                 location = /v1/projects {{ return 201 '{project}'; }}
                 location ~ ^/v1/projects/[^/]+/members$ {{ return 201 '{member}'; }}
                 location ~ ^/v1/projects/[^/]+/keys$ {{ return 201 '{key}'; }}
-                location ~ ^/v1/projects/([^/]+)/sites$ {{ return 200 '{sites_of_one}'; }}
+                location ~ ^/v1/projects/([^/]+)/sites$ {{
+                    if ($request_method = POST) {{ return 201 '{site}'; }}
+                    return 200 '{sites_of_one}';
+                }}
                 location / {{ return 200 '{sites}'; }}
             }}",
             user = document("u", r#""email":"bench@example.com","name":"Bench""#),
@@ -35,6 +38,10 @@ impl Upstream {
             jwt = r#"{"jwt":"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDB9.c2lnbmF0dXJl"}"#,
             project = document("p", r#""name":"bench","region":"default""#),
             member = document("m", r#""role":"member""#),
+            site = document(
+                "01976f3a-6d00-7000-8000-000000000000",
+                r#""name":"bench","projectId":"p","${dollar}updatedAt":"2026-01-01T00:00:00.000Z""#
+            ),
             key = document("k", r#""secret":"standard_0123456789abcdef0123456789abcdef""#),
             sites_of_one = sites("$1"),
             sites = sites("01976f3a-0000-7000-8000-000000000000"),

@@ -5,12 +5,12 @@ use crate::{
     access_log::Line,
     edge::{Core, Peer},
     error::{self, Failure},
+    header_text::HeaderText,
     limits::Verdict,
     resources,
     settings::Settings,
 };
 use axum::{body::Body, extract::MatchedPath};
-use bytes::BytesMut;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use ogel_api::error::{Error, ErrorCode};
@@ -59,34 +59,21 @@ impl Timings {
         self.ended[part as usize] = Some(Instant::now());
     }
 
-    /// `auth;dur=0.012, work;dur=1.402, upstream;dur=1.2, total;dur=1.431`, in milliseconds.
-    fn header(&self, total: Duration, upstream: Duration) -> Option<HeaderValue> {
-        let mut text = BytesMut::with_capacity(64);
+    /// `auth;dur=0.012, work;dur=1.402, upstream;dur=1.200, total;dur=1.431`, in milliseconds.
+    fn header(&self, text: &mut HeaderText, total: Duration, upstream: Duration) -> HeaderValue {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut since = self.started;
         for (name, ended) in ["auth;dur=", "work;dur="].into_iter().zip(self.ended) {
             if let Some(ended) = ended {
-                push_millis(&mut text, name, ended - since);
-                text.extend_from_slice(b", ");
+                text.add(name).millis(micros(ended - since)).add(", ");
                 since = ended;
             }
         }
         if upstream > Duration::ZERO {
-            push_millis(&mut text, "upstream;dur=", upstream);
-            text.extend_from_slice(b", ");
+            text.add("upstream;dur=").millis(micros(upstream)).add(", ");
         }
-        push_millis(&mut text, "total;dur=", total);
-        HeaderValue::from_maybe_shared(text.freeze()).ok()
+        text.add("total;dur=").millis(micros(total)).value()
     }
-}
-
-fn push_millis(text: &mut BytesMut, name: &str, time: Duration) {
-    let micros = time.as_micros().min(999_999_999);
-    let mut number = itoa::Buffer::new();
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(number.format(micros / 1000).as_bytes());
-    let rest = (micros % 1000) as u16;
-    let digit = |value: u16| b'0' + (value % 10) as u8;
-    text.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
 impl Record {
@@ -140,13 +127,12 @@ pub(super) fn finish(
     let took = record.timing.started.elapsed();
     let headers = answer.headers_mut();
     headers.reserve(12);
-    if let Ok(value) = HeaderValue::from_str(&record.ids.request) {
-        headers.insert(REQUEST_ID, value);
-    }
+    let mut text = HeaderText::default();
+    headers.insert(REQUEST_ID, text.add(&record.ids.request).value());
     // Browsers must not guess that an answer is something to run or to frame.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(verdict) = &record.limit {
-        verdict.write(headers, record.now_ms());
+        verdict.write(headers, &mut text, record.now_ms());
     }
     if !settings.server.allowed_origins.is_empty() {
         cors::write(headers, origin);
@@ -155,10 +141,8 @@ pub(super) fn finish(
     let (failed, upstream) = attempts.map(AttemptLog::totals).unwrap_or_default();
     core.counters.upstream_attempts.add(attempts.map_or(0, AttemptLog::len) as u64);
     core.counters.upstream_failures.add(failed as u64);
-    if settings.server.server_timing
-        && let Some(value) = record.timing.header(took, upstream)
-    {
-        headers.insert(SERVER_TIMING, value);
+    if settings.server.server_timing {
+        headers.insert(SERVER_TIMING, record.timing.header(&mut text, took, upstream));
     }
     // A request whose length could be read in two ways ends its connection (RFC 9112 6.3): nothing can hide behind it.
     // And a process that leaves lets its clients go, answer by answer.

@@ -58,7 +58,7 @@ async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Inst
             let core = core.clone();
             tokio::spawn(async move {
                 // A database that is away costs this caller nothing until what is remembered is too old.
-                if let Err(failure) = ask(&core, is_key, hash).await {
+                if let Err(failure) = Box::pin(ask(&core, is_key, hash)).await {
                     tracing::debug!(error = ?failure.0, "a caller could not be looked up again");
                 }
             });

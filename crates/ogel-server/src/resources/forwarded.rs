@@ -5,6 +5,7 @@
 
 use crate::{
     error::{Failure, Result},
+    header_text::HeaderText,
     pipeline::{self, RequestContext},
 };
 use axum::{
@@ -115,10 +116,10 @@ fn outgoing<B>(context: &RequestContext, studio: &Upstream, request: http::Reque
     let target = target(studio, request.uri())?;
     let forwarded = context.peer.forwarded(context.client);
     let mut outgoing = RULES.request(request, target, &forwarded);
-    for (name, value) in [("traceparent", &*context.ids.traceparent), ("x-request-id", &*context.ids.request)] {
-        let value = HeaderValue::from_str(value).map_err(Error::internal)?;
-        outgoing.headers_mut().insert(HeaderName::from_static(name), value);
-    }
+    let mut text = HeaderText::default();
+    let headers = outgoing.headers_mut();
+    headers.insert(HeaderName::from_static("traceparent"), text.add(&context.ids.traceparent).value());
+    headers.insert(HeaderName::from_static("x-request-id"), text.add(&context.ids.request).value());
     Ok(outgoing)
 }
 
