@@ -46,12 +46,18 @@ pub(crate) enum Command {
     Deploy(Box<DeployArgs>),
     /// Print a build's log
     Logs(LogsArgs),
-    /// List, show and cancel deployments
+    /// List, show, cancel, repeat and promote deployments
     #[command(subcommand)]
     Deployments(DeploymentsCommand),
     /// List and create projects
     #[command(subcommand)]
     Projects(ProjectsCommand),
+    /// Add, verify and remove domains
+    #[command(subcommand)]
+    Domains(DomainsCommand),
+    /// List sites
+    #[command(subcommand)]
+    Sites(SitesCommand),
     /// Check a token and remember it (`ogel login --token -`)
     Login,
     /// End the session and forget the token
@@ -122,6 +128,59 @@ pub(crate) enum DeploymentsCommand {
     Get { id: String },
     /// Cancel a deployment that is not over yet
     Cancel { id: String },
+    /// Deploy again with the same settings and commit; prints the new deployment's id
+    Redeploy {
+        id: String,
+        /// Take the branch's newest commit
+        #[arg(long)]
+        latest: bool,
+    },
+    /// Put a deployment into production: the project's domains show it
+    Promote {
+        id: String,
+        /// Kept with the event
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Take production back to a deployment that was there before
+    Rollback {
+        id: String,
+        /// Kept with the event
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainsCommand {
+    /// List domains
+    List {
+        /// Id or slug; not needed when there is only one project
+        #[arg(long, short)]
+        project: Option<String>,
+    },
+    /// Add a domain; prints its id
+    Add {
+        /// A host name such as www.example.com
+        domain: String,
+        /// Id or slug; not needed when there is only one project
+        #[arg(long, short)]
+        project: Option<String>,
+    },
+    /// Ask DNS whether a domain points here; exit code 1 while it does not
+    Verify { id: String },
+    /// Remove a domain
+    Rm { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SitesCommand {
+    /// List sites
+    List {
+        /// Id or slug; not needed when there is only one project
+        #[arg(long, short)]
+        project: Option<String>,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
+pub(crate) mod domains;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod projects;
+pub(crate) mod sites;
 pub(crate) mod whoami;

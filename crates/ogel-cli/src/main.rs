@@ -104,6 +104,8 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Logs(LogsArgs { build, follow, after }) => commands::logs::run(context, &build, follow, after).await,
         Command::Deployments(command) => commands::deployments::run(context, command).await,
         Command::Projects(command) => commands::projects::run(context, command).await,
+        Command::Domains(command) => commands::domains::run(context, command).await,
+        Command::Sites(command) => commands::sites::run(context, command).await,
         Command::Login => commands::login::login(context).await,
         Command::Logout => commands::login::logout(context).await,
         Command::Whoami => commands::whoami::run(context).await,

@@ -3,7 +3,7 @@
 use crate::{Client, PageQuery, Result, transport::Call};
 use http::Method;
 use ogel_api::{
-    deployments::{Deployment, DeploymentList, NewDeployment},
+    deployments::{Deployment, DeploymentEventList, DeploymentList, NewDeployment, Promotion, Redeploy},
     id::{DeploymentId, ProjectId},
 };
 
@@ -54,6 +54,26 @@ impl Client {
     pub async fn cancel_deployment(&self, id: DeploymentId) -> Result<Deployment> {
         let url = self.url(&["deployments", &id.to_string(), "cancel"], &[])?;
         self.json(Call { method: Method::POST, url, body: None }).await
+    }
+
+    /// `POST deployments/{id}/redeploy`: a new deployment with the same settings. Errors: `CONFLICT` while it runs.
+    pub async fn redeploy_deployment(&self, id: DeploymentId, how: &Redeploy) -> Result<Deployment> {
+        self.post(&["deployments", &id.to_string(), "redeploy"], how).await
+    }
+
+    /// `POST deployments/{id}/promote`: the project's domains show it. Errors: `CONFLICT` unless it succeeded.
+    pub async fn promote_deployment(&self, id: DeploymentId, promotion: &Promotion) -> Result<Deployment> {
+        self.post(&["deployments", &id.to_string(), "promote"], promotion).await
+    }
+
+    /// `POST deployments/{id}/rollback`: the same for one that was there before. Errors: `CONFLICT` if it never was.
+    pub async fn rollback_deployment(&self, id: DeploymentId, promotion: &Promotion) -> Result<Deployment> {
+        self.post(&["deployments", &id.to_string(), "rollback"], promotion).await
+    }
+
+    /// `GET deployments/{id}/events`, newest first.
+    pub async fn list_deployment_events(&self, id: DeploymentId, page: &PageQuery) -> Result<DeploymentEventList> {
+        self.get(&["deployments", &id.to_string(), "events"], &page.pairs()).await
     }
 
     /// `DELETE deployments/{id}`. Errors: `NOT_DELETABLE` while it runs.

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`ClientConfig`], [`Client`]: where to, as whom, how long
-//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `meta`: the operations, one noun each
+//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `meta`: the operations, one noun each
 //! - `raw`: any other operation, undecoded
 //! - `transport`, `retry`, `tls`: one request, its repetitions, its trusted certificates
 //! - `log_stream`, `socket`: following a log over WebSocket
@@ -25,6 +25,7 @@ mod auth;
 mod builds;
 mod config;
 mod deployments;
+mod domains;
 mod error;
 mod log_stream;
 mod meta;
@@ -32,11 +33,13 @@ mod organizations;
 mod projects;
 mod raw;
 mod retry;
+mod sites;
 mod socket;
 mod tls;
 mod transport;
 mod users;
 
+pub use builds::BuildQuery;
 pub use config::{ClientConfig, PageQuery};
 pub use deployments::DeploymentQuery;
 pub use error::ClientError;

@@ -3,15 +3,16 @@
 //! Parsing is tried directly first. Only when it fails is the body read again against the type's OpenAPI schema, to
 //! name every missing, unknown and mistyped field at once instead of the first one serde meets.
 
-use crate::{
-    config::nearest,
-    error::Failure,
-    pipeline::{RequestContext, Stalled},
-};
+mod maybe;
+
+pub(crate) use maybe::MaybeJson;
+use maybe::json_bytes;
+
+use crate::{config::nearest, error::Failure, pipeline::Stalled};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams},
-    http::{Request, header, request::Parts},
+    http::{Request, request::Parts},
     response::IntoResponse,
 };
 use http_body_util::BodyExt as _;
@@ -43,40 +44,6 @@ impl<T: DeserializeOwned + PartialSchema, S: Sync> FromRequest<S> for Json<T> {
         let bytes = json_bytes(request).await?;
         parse(&bytes).map(Self)
     }
-}
-
-/// A JSON body that may be left out or `null`, which is the same as `{}`.
-pub(crate) struct MaybeJson<T>(pub T);
-
-impl<T: DeserializeOwned + PartialSchema + Default, S: Sync> FromRequest<S> for MaybeJson<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Failure> {
-        let bytes = json_bytes(request).await?;
-        match bytes.trim_ascii() {
-            b"" | b"null" => Ok(Self(T::default())),
-            text => parse(text).map(Self),
-        }
-    }
-}
-
-/// The whole body, unless it says that it is something else than JSON.
-async fn json_bytes(request: Request<Body>) -> Result<bytes::Bytes, Failure> {
-    let (parts, body) = request.into_parts();
-    let media = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-    let is_json = media.is_none_or(|media| {
-        let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        essence == "application/json" || essence.ends_with("+json")
-    });
-    let limit = parts.extensions.get::<RequestContext>().map_or(1 << 20, |context| context.body_limit);
-    let bytes = read_body(body, limit).await?;
-    if !is_json {
-        return Err(Failure::new(
-            ErrorCode::UnsupportedMediaType,
-            "the body must be JSON; send `Content-Type: application/json`",
-        ));
-    }
-    Ok(bytes)
 }
 
 /// The whole body, or 413. What is over the limit is still read for a while, so that the answer reaches a client that
@@ -125,6 +92,8 @@ fn parse<T: DeserializeOwned + PartialSchema>(bytes: &[u8]) -> Result<T, Failure
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(value) => match deserializer.end() {
+            // A struct may also be read from a list of its fields, which nobody means.
+            Ok(()) if bytes.trim_ascii_start().starts_with(b"[") => return Err(no_object()),
             Ok(()) => return Ok(value),
             Err(error) => return Err(malformed(&error)),
         },
@@ -137,7 +106,7 @@ fn parse<T: DeserializeOwned + PartialSchema>(bytes: &[u8]) -> Result<T, Failure
     let mut details = Vec::new();
     if let RefOr::T(Schema::Object(schema)) = T::schema() {
         let Value::Object(fields) = &value else {
-            return Err(Failure::new(ErrorCode::WrongType, "the body must be one JSON object"));
+            return Err(no_object());
         };
         for name in schema.required.iter().filter(|name| !fields.contains_key(*name)) {
             details.push(detail(
@@ -185,6 +154,10 @@ fn parse<T: DeserializeOwned + PartialSchema>(bytes: &[u8]) -> Result<T, Failure
         details.push(Detail { location: format!("body.{path}"), code: code.to_string(), message: text, fix: None });
     }
     Err(invalid(details))
+}
+
+fn no_object() -> Failure {
+    Failure::new(ErrorCode::WrongType, "the body must be one JSON object")
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {

@@ -1,4 +1,4 @@
-//! `ogel deployments`: list, get, cancel.
+//! `ogel deployments`: list, get, cancel, redeploy, promote, rollback.
 
 use crate::{
     Context, Result, age,
@@ -7,7 +7,7 @@ use crate::{
     lookup, table,
 };
 use ogel_api::{
-    deployments::{Deployment, DeploymentStatus},
+    deployments::{Deployment, DeploymentStatus, Promotion, Redeploy},
     id::{DeploymentId, ProjectId},
     page::MAX_LIMIT,
 };
@@ -18,6 +18,9 @@ pub(crate) async fn run(context: &Context, command: DeploymentsCommand) -> Resul
         DeploymentsCommand::List(args) => list(context, args).await,
         DeploymentsCommand::Get { id } => get(context, &id).await,
         DeploymentsCommand::Cancel { id } => cancel(context, &id).await,
+        DeploymentsCommand::Redeploy { id, latest } => redeploy(context, &id, latest).await,
+        DeploymentsCommand::Promote { id, reason } => promote(context, &id, reason).await,
+        DeploymentsCommand::Rollback { id, reason } => roll_back(context, &id, reason).await,
     }
 }
 
@@ -100,6 +103,9 @@ async fn get(context: &Context, id: &str) -> Result {
     );
     pairs.extend(deployment.framework.map(|framework| ("framework", framework)));
     pairs.extend(deployment.preview_url.map(|url| ("preview", url)));
+    if deployment.active {
+        pairs.push(("production", "yes".to_owned()));
+    }
     if !deployment.tags.is_empty() {
         pairs.push(("tags", deployment.tags.join(", ")));
     }
@@ -115,6 +121,30 @@ async fn cancel(context: &Context, id: &str) -> Result {
     let deployment = client.cancel_deployment(id).await.map_err(|error| context.explain(error))?;
     context.output.note(&format!("Canceled {id}"));
     if context.output.json { context.output.json(&deployment) } else { Ok(()) }
+}
+
+async fn redeploy(context: &Context, id: &str, latest: bool) -> Result {
+    let id = parse(id)?;
+    let client = context.client()?;
+    let made = client.redeploy_deployment(id, &Redeploy { latest }).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("Deploying {id} again; `ogel logs --follow {}` shows how it goes", made.id));
+    if context.output.json { context.output.json(&made) } else { context.output.data(&made.id.to_string()) }
+}
+
+async fn promote(context: &Context, id: &str, reason: Option<String>) -> Result {
+    let id = parse(id)?;
+    let client = context.client()?;
+    let row = client.promote_deployment(id, &Promotion { reason }).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("{id} is in production"));
+    if context.output.json { context.output.json(&row) } else { Ok(()) }
+}
+
+async fn roll_back(context: &Context, id: &str, reason: Option<String>) -> Result {
+    let id = parse(id)?;
+    let client = context.client()?;
+    let row = client.rollback_deployment(id, &Promotion { reason }).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("Production is back at {id}"));
+    if context.output.json { context.output.json(&row) } else { Ok(()) }
 }
 
 pub(crate) fn parse(id: &str) -> Result<DeploymentId> {

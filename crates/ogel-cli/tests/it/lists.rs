@@ -1,7 +1,7 @@
 //! Lists, single things, and what stdout holds.
 
 use crate::{
-    ogel::{DEPLOYMENT, Ogel, PROJECT, deployment, healthy, page, project, session},
+    ogel::{DEPLOYMENT, DOMAIN, Ogel, PROJECT, deployment, domain, healthy, page, project, session, site},
     server::{Reply, Seen, Server},
 };
 use serde_json::json;
@@ -18,6 +18,14 @@ async fn json_is_what_stdout_holds_and_parses() {
         (&["deployments", "list"][..], json!([deployment("success")])),
         (&["deployments", "get", DEPLOYMENT], deployment("success")),
         (&["deployments", "cancel", DEPLOYMENT], deployment("canceled")),
+        (&["deployments", "redeploy", DEPLOYMENT], deployment("pending")),
+        (&["deployments", "promote", DEPLOYMENT], deployment("success")),
+        (&["deployments", "rollback", DEPLOYMENT], deployment("success")),
+        (&["domains", "list"], json!([domain("pending")])),
+        (&["domains", "add", "shop.test"], domain("pending")),
+        (&["domains", "verify", DOMAIN], domain("verified")),
+        (&["domains", "rm", DOMAIN], json!({"id": DOMAIN})),
+        (&["sites", "list"], json!([site()])),
         (&["projects", "list"], json!([project("shop")])),
         (&["projects", "create", "Blog"], project("blog")),
         (&["whoami"], session()),

@@ -11,6 +11,7 @@ mod lists;
 mod login;
 mod logs;
 mod ogel;
+mod production;
 mod repository;
 #[path = "../../../ogel-client/tests/it/server.rs"]
 mod server;

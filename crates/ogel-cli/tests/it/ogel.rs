@@ -11,6 +11,7 @@ use tokio::{
 
 pub const PROJECT: &str = "proj_01h455vb4pex5vsknk084sn02q";
 pub const DEPLOYMENT: &str = "dpl_01h455vb4pex5vsknk084sn02q";
+pub const DOMAIN: &str = "dom_01h455vb4pex5vsknk084sn02q";
 pub const BUILD: &str = "bld_01h455vb4pex5vsknk084sn02q";
 /// So long ago that an age has the same width for decades.
 const AT: &str = "2000-01-01T00:00:00.000Z";
@@ -92,8 +93,25 @@ pub fn deployment(status: &str) -> Value {
         "id": DEPLOYMENT, "projectId": PROJECT, "buildId": BUILD, "status": status, "repoUrl": "https://h.org/a/shop",
         "branch": "main", "commitSha": "abcdef1234567890", "commitMessage": "First", "framework": "vite",
         "previewUrl": "http://shop.localhost:8787/", "createdBy": null, "tags": [], "createdAt": AT,
+        "active": false, "promotedAt": null,
         "error": (status == "failed").then_some("`npm run build` ended with 2\nmissing script: build"),
         "completedAt": is_over.then_some(AT),
+    })
+}
+
+pub fn domain(status: &str) -> Value {
+    let record = json!({"type": "A", "name": "shop.test", "value": "192.0.2.1"});
+    json!({
+        "id": DOMAIN, "projectId": PROJECT, "domain": "shop.test", "siteId": null, "status": status,
+        "expected": [record], "observed": [], "checkedAt": null, "createdAt": AT, "updatedAt": AT,
+    })
+}
+
+pub fn site() -> Value {
+    json!({
+        "id": "site_01h455vb4pex5vsknk084sn02q", "projectId": PROJECT, "name": "Web", "framework": "vite",
+        "repoUrl": null, "productionBranch": null, "rootDirectory": null, "installCommand": null, "buildCommand": null,
+        "outputDirectory": null, "createdAt": AT, "updatedAt": AT,
     })
 }
 
@@ -122,6 +140,20 @@ pub fn healthy(seen: &Seen, status: &str) -> Reply {
         operation if operation == format!("POST deployments/{DEPLOYMENT}/cancel") => {
             Reply::Json(200, deployment("canceled"))
         }
+        operation if operation == format!("POST deployments/{DEPLOYMENT}/redeploy") => {
+            Reply::Json(201, deployment("pending"))
+        }
+        operation if operation == format!("POST deployments/{DEPLOYMENT}/promote") => {
+            Reply::Json(200, deployment("success"))
+        }
+        operation if operation == format!("POST deployments/{DEPLOYMENT}/rollback") => {
+            Reply::Json(200, deployment("success"))
+        }
+        "GET domains" => Reply::Json(200, page("domains", &[domain("pending")])),
+        "POST domains" => Reply::Json(201, domain("pending")),
+        operation if operation == format!("POST domains/{DOMAIN}/verify") => Reply::Json(200, domain("verified")),
+        operation if operation == format!("DELETE domains/{DOMAIN}") => Reply::Text(204, ""),
+        "GET sites" => Reply::Json(200, page("sites", &[site()])),
         operation if operation == format!("GET builds/{BUILD}/logs") => Reply::Json(200, page("lines", &[])),
         _ => Reply::Error(404, "ROUTE_NOT_FOUND", 0),
     }

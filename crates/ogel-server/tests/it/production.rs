@@ -155,7 +155,7 @@ on_both! {
             repository.commit(&[("index.html", &turn.to_string())], "Next");
             ids.push(deployed(&ada, &project, &repository, json!({})).await);
         }
-        let calls: Vec<_> = (0..9)
+        let calls: Vec<_> = (0..24)
             .map(|turn| {
                 let (ada, path) = (ada.clone(), format!("/deployments/{}/promote", ids[turn % 3]));
                 tokio::spawn(async move { ada.post(&path, json!({})).await.expect(200) })

@@ -40,7 +40,9 @@ on_both! {
             assert_eq!(&made[name], value);
         }
         assert!(text(&made["createdAt"]).ends_with('Z') && made.as_object().unwrap().len() == 12, "{made}");
-        assert_eq!(ada.get(&path).await.expect(200), made);
+        let read = ada.get(&path).await;
+        assert_eq!(read.headers["cache-control"], "private, no-cache");
+        assert_eq!(read.expect(200), made);
         assert_eq!(ada.get(&list).await.expect(200)["sites"], json!([made]));
         let change = json!({ "name": "Website", "framework": null, "buildCommand": "make" });
         let changed = ada.patch(&path, change).await.expect(200);

@@ -1,8 +1,8 @@
 //! Which deployment a project's domains show. Ghost serves it, our record says since when and by whom.
 //!
 //! Ghost is asked first: what it refuses is not written down. Two who promote at once may reach Ghost in one order and the
-//! record in the other, so whoever wrote last looks whether Ghost shows what the record says ([`settle`]). The same heals
-//! what a crash between the two left behind, at the next promotion.
+//! record in the other, so each looks afterwards whether Ghost shows what the record says ([`settle`]). The same heals what a
+//! crash between the two left behind, at the next promotion.
 
 use super::{visible, wire};
 use crate::{
@@ -95,14 +95,22 @@ async fn put(
     Ok(Json(wire(&row)))
 }
 
-/// Has Ghost show what the record says is in production.
+/// Has Ghost show what the record says is in production. Looks again after each change it makes: between reading the record
+/// and changing Ghost somebody else may have written. So whoever changes Ghost last has seen that both agree.
 async fn settle(app: &App, context: &RequestContext, acting: &mut Acting, project: ProjectId) -> Result<()> {
-    let Some(there) = app.store.active_deployment(project).await? else { return Ok(()) };
-    let at_ghost = &there.ogel_deployment_id;
-    let document =
-        acting!(app, acting, |credential, at| app.ghost.get_deployment(context.call(), credential, at, at_ghost))?;
-    if !document.active {
-        tracing::info!(project.id = %project, deployment.id = %there.id, "production was changed twice at once; the record's is shown");
+    // Each further round takes somebody else's promotion in between.
+    for _ in 0..20 {
+        let Some(there) = app.store.active_deployment(project).await? else { return Ok(()) };
+        let at_ghost = &there.ogel_deployment_id;
+        let shown =
+            acting!(app, acting, |credential, at| app.ghost.get_deployment(context.call(), credential, at, at_ghost));
+        match shown {
+            Ok(document) if document.active => return Ok(()),
+            // About to be deleted: gone from Ghost already, from the record in a moment.
+            Err(error) if error.code == ErrorCode::NotFound => return Ok(()),
+            other => drop(other?),
+        }
+        tracing::info!(project.id = %project, deployment.id = %there.id, "the record's deployment is put into production again");
         acting!(app, acting, |credential, at| app.ghost.activate_deployment(context.call(), credential, at, at_ghost))?;
     }
     Ok(())

@@ -1,0 +1,45 @@
+//! A JSON body of an operation that needs none, and the reading of any.
+
+use super::{parse, read_body};
+use crate::{error::Failure, pipeline::RequestContext};
+use axum::{
+    extract::{FromRequest, Request},
+    http::header,
+};
+use ogel_api::error::ErrorCode;
+use serde::de::DeserializeOwned;
+use utoipa::PartialSchema;
+
+/// A JSON body that may be left out or `null`, which is the same as `{}`.
+pub(crate) struct MaybeJson<T>(pub T);
+
+impl<T: DeserializeOwned + PartialSchema + Default, S: Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let bytes = json_bytes(request).await?;
+        match bytes.trim_ascii() {
+            b"" | b"null" => Ok(Self(T::default())),
+            text => parse(text).map(Self),
+        }
+    }
+}
+
+/// The whole body, unless it says that it is something else than JSON.
+pub(super) async fn json_bytes(request: Request) -> Result<bytes::Bytes, Failure> {
+    let (parts, body) = request.into_parts();
+    let media = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let is_json = media.is_none_or(|media| {
+        let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    });
+    let limit = parts.extensions.get::<RequestContext>().map_or(1 << 20, |context| context.body_limit);
+    let bytes = read_body(body, limit).await?;
+    if !is_json {
+        return Err(Failure::new(
+            ErrorCode::UnsupportedMediaType,
+            "the body must be JSON; send `Content-Type: application/json`",
+        ));
+    }
+    Ok(bytes)
+}
