@@ -146,8 +146,10 @@ pub(crate) fn around_control(routes: Router<App>, app: &App) -> Router<App> {
 
 /// Wraps routes that stay on the data-plane thread that accepted them.
 pub(crate) fn around_streams(routes: Router<App>, app: &App) -> Router<App> {
-    // 11, as above.
-    routes.layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
+    // 13 and 11, as above; a stream is no JSON and passes the tag by.
+    routes
+        .layer(middleware::from_fn(conditional::conditional))
+        .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
 }
 
 fn refuse_overload(core: &Core, settings: &Settings) -> Result<()> {
