@@ -55,6 +55,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         targets.push((target, script.display().to_string()));
     }
     let mut runs: Vec<Vec<(f64, f64)>> = targets.iter().map(|_| Vec::new()).collect();
+    for (target, script) in &targets {
+        target.wrk(CONNECTIONS, 1, Some(script))?;
+    }
     for _ in 0..bench.options.rounds {
         for (figures, (target, script)) in runs.iter_mut().zip(&targets) {
             let run = target.wrk(CONNECTIONS, bench.options.seconds, Some(script))?;

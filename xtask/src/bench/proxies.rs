@@ -53,7 +53,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         headers: Vec::new(),
         note: "the upstream itself",
     };
-    let note = |route: &Route| if route.proxied { "key, limits, trace, metrics, access log" } else { "no upstream" };
+    let note =
+        |route: &Route| if route.proxied { "key looked up, limits, trace, metrics, access log" } else { "no upstream" };
     let ours = routes.iter().map(|route| {
         let name = format!("ogeld, {}", route.name);
         (*route, gateway.target(&name, &route.path(&account.project), &account, note(route)))
@@ -113,6 +114,18 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         section.at_most(&format!("{name}: failed requests"), row.failed(), 0.0, "");
     }
     notes.into_iter().for_each(|note| section.note(note));
+    section.note("one key for every request: what a connection or a thread remembers of a caller is always there");
+    for (route, target) in ours.iter().filter(|(route, _)| route.proxied) {
+        let strangers = ["Authorization: Bearer ogel_nobody".to_owned()];
+        let path = route.path(&account.project);
+        let (status, _) = gateway.connect()?.call("GET", &path, &strangers, &[])?;
+        if status < 400 {
+            section.note(format!(
+                "{}: a wrong key is passed on for the upstream to refuse, not refused here",
+                target.name
+            ));
+        }
+    }
     if !absent.is_empty() {
         section.note(format!("not measured, because not here: {}", absent.join(", ")));
     }
