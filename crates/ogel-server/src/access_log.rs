@@ -62,8 +62,8 @@ const FULL: usize = 32 << 10;
 
 impl AccessLog {
     /// Errors: the file cannot be opened.
-    pub fn start(destination: Destination) -> io::Result<Self> {
-        if destination == Destination::Off {
+    pub fn start(destination: &Destination) -> io::Result<Self> {
+        if *destination == Destination::Off {
             return Ok(Self(None));
         }
         let out = destination.open()?;

@@ -117,10 +117,7 @@ fn control_plane() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build()
 }
 
-/// Changes the filter of a log that is running.
-type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
-
-fn start_log(config: &Config) -> Result<SetFilter, Box<dyn Error>> {
+fn start_log(config: &Config) -> Result<run::SetFilter, Box<dyn Error>> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.log.filter)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = tracing_subscriber::registry().with(filter);

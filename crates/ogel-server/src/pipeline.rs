@@ -63,7 +63,7 @@ pub(crate) async fn live(
         },
     };
     // Last: the envelope around failures, the headers every answer has, one log line, the counters.
-    finish::finish(core, &settings, record, answer, origin)
+    finish::finish(core, &settings, &record, answer, origin)
 }
 
 async fn steps(

@@ -75,7 +75,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         ..GhostConfig::new(first, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
     };
     let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
-    let access_log = AccessLog::start(Destination::parse(&config.log.access))
+    let access_log = AccessLog::start(&Destination::parse(&config.log.access))
         .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
     AppState::new(Parts { config, world, store, upstream, sealer, access_log, control: Handle::current() })
         .doing("cannot use `ghost.url` with `ghost.api_key`")
@@ -191,12 +191,14 @@ pub async fn asked_to_stop() {
     }
 }
 
+/// Swaps what is logged; says what is wrong with a filter that cannot be.
+pub type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// Where a configuration came from, to read it again.
 pub struct Origin {
     pub file: Option<PathBuf>,
     pub variable: fn(&str) -> Option<String>,
-    /// Swaps what is logged.
-    pub set_filter: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub set_filter: SetFilter,
 }
 
 /// `ogeld serve`: until it is asked to stop, or a successor has taken over.

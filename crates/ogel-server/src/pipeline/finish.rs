@@ -116,7 +116,7 @@ impl Record {
 pub(super) fn finish(
     core: &Core,
     settings: &Settings,
-    record: Record,
+    record: &Record,
     mut answer: Response<Body>,
     origin: Option<HeaderValue>,
 ) -> Response<Body> {
@@ -149,7 +149,7 @@ pub(super) fn finish(
     if record.is_http1 && (record.was_chunked || core.app.leaving.load(Ordering::Relaxed)) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    log(core, &record, &answer, failure.as_deref(), took);
+    log(core, record, &answer, failure.as_deref(), took);
     core.counters.request(record.noun, answer.status(), took);
     answer
 }

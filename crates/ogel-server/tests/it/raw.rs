@@ -300,3 +300,72 @@ async fn a_client_that_stops_reading_is_cut_off() {
     .await;
     app.stop().await;
 }
+
+/// A Ghost that lets everybody in, and remembers what it was told.
+async fn obliging_ghost() -> Scripted {
+    let document = |id: &str, more: &str| {
+        format!(
+            r#"{{"$id":"{id}",{more}"$createdAt":"2026-01-01T00:00:00.000Z","$updatedAt":"2026-01-01T00:00:00.000Z"}}"#
+        )
+    };
+    Scripted::start(std::sync::Arc::new(move |head, mut stream| {
+        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (status, body) =
+            match (head.split(' ').next().unwrap_or_default(), target.rsplit('/').next().unwrap_or_default()) {
+                // Expires in the year 2100.
+                ("post", "jwt") => (201, r#"{"jwt":"e30.eyJleHAiOjQxMDI0NDQ4MDB9.x"}"#.to_owned()),
+                ("post", "keys") => (201, document("k", r#""secret":"s","#)),
+                ("post", "sites") => (201, document("s", r#""projectId":"p","name":"n","#)),
+                ("post", _) => (201, document("d", r#""name":"n","email":"e","#)),
+                _ => (200, r#"{"total":0,"documents":[]}"#.to_owned()),
+            };
+        Box::pin(async move {
+            crate::scripted::read_body(&mut stream, &head).await?;
+            let answer = format!(
+                "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.ok().map(|()| stream)
+        })
+    }))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_speaks_to_ghost_as_somebody_else() {
+    let ghost = obliging_ghost().await;
+    let url = ghost.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| config.ghost.url = url).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let site = serde_json::json!({ "projectId": project, "name": "n" });
+    ada.post("/sites", site.clone()).await.expect(201);
+    // Parameters that mean something to Ghost mean nothing here, and are refused rather than passed over.
+    for parameter in ["project=x", "mode=admin", "devKey=x", "impersonateuserid=x", "queries[]=x"] {
+        ada.get(&format!("/sites?projectId={project}&{parameter}")).await.expect_error(400, "UNKNOWN_PARAMETER");
+    }
+    for field in ["project", "mode", "devKey", "impersonateuserid", "siteId", "$permissions"] {
+        let mut body = site.clone();
+        body[field] = "x".into();
+        ada.post("/sites", body).await.expect_error(400, "UNKNOWN_FIELD");
+    }
+    let before = ghost.heads().len();
+    let request = format!(
+        "GET /api/v2/sites?projectId={project} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncookie: a_session=stolen\r\n\
+         x-appwrite-key: stolen\r\nx-appwrite-jwt: stolen\r\nx-appwrite-project: stolen\r\nx-appwrite-mode: admin\r\n\
+         x-appwrite-impersonate-user-id: stolen\r\norigin: https://x\r\nx-forwarded-for: 6.6.6.6\r\n\
+         connection: x-appwrite-key, close\r\n\r\n",
+        ada.token.as_deref().unwrap()
+    );
+    let answer = send(&app, request.as_bytes()).await;
+    assert_eq!(statuses(&answer), ["200"], "{answer}");
+    let heads = ghost.heads();
+    assert_eq!(heads.len(), before + 1, "{heads:?}");
+    let head = &heads[before];
+    for forbidden in ["stolen", "6.6.6.6", "admin", "origin", "cookie", "authorization", "x-appwrite-key", "bearer"] {
+        assert!(!head.contains(forbidden), "`{forbidden}` came through:\n{head}");
+    }
+    assert_eq!(head.matches("x-appwrite-jwt: ").count(), 1, "{head}");
+    assert!(head.contains("x-appwrite-project: console\r\n") && head.contains("traceparent: 00-"), "{head}");
+    app.stop().await;
+}
