@@ -55,7 +55,7 @@ async fn recorded_failures_mean_what_they_should() {
         ("06-11-account-with-tampered-jwt", "user_jwt_invalid", UpstreamAuth, None),
         ("06-12-account-jwt-and-key", "user_key_and_session_set", UpstreamAuth, None),
         ("07-02-method-not-allowed", "general_route_not_found", UpstreamError, None),
-        ("07-03-root", "ogel_invalid_response", UpstreamInvalidResponse, None),
+        ("07-03-root", "ogel_invalid_response", UpstreamEmpty, None),
         ("08-health-queue-builds-threshold0", "health_queue_size_exceeded", UpstreamBusy, None),
         ("09-40-deployment-body-over-12MiB", "ogel_invalid_response", PayloadTooLarge, None),
         ("09-46-deployment-get-unknown", "deployment_not_found", NotFound, None),
