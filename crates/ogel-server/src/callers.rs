@@ -19,9 +19,10 @@ use std::{
 /// How long an answer of the database is shared between threads; with [`FRESH_FOR`] the second that is promised.
 const SHARED_FOR: Duration = Duration::from_millis(200);
 /// How long a thread goes on with what it knows.
-const FRESH_FOR: Duration = Duration::from_millis(750);
-/// From here on it asks again beside the request, so that a busy caller never waits for the answer.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+const FRESH_FOR: Duration = Duration::from_millis(800);
+/// From here on it asks again beside the request, so that a busy caller never waits for the answer. Late, because each
+/// caller in use costs a trip to the database that often.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(650);
 /// Callers one thread remembers.
 const MOST: usize = 8192;
 
