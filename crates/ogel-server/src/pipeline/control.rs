@@ -1,6 +1,10 @@
 //! The rest of the request runs where the database's and Ghost's connections live.
+//!
+//! What only reads ends at the request's deadline there as well, its statement with it: nobody waits for the answer any
+//! more. What changes something goes on: half of it would be worse.
 
-use crate::state::App;
+use super::RequestContext;
+use crate::{error::Failure, state::App};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -8,9 +12,18 @@ use axum::{
     middleware::Next,
     response::IntoResponse as _,
 };
+use ogel_api::error::ErrorCode;
 
 pub(crate) async fn on_control_plane(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
-    match app.on_control(next.run(request)).await {
+    let context = request.extensions().get::<RequestContext>();
+    let deadline = context.filter(|_| request.method().is_safe()).map(|context| context.deadline);
+    let work = async move {
+        let Some(deadline) = deadline else { return next.run(request).await };
+        tokio::time::timeout_at(deadline, next.run(request)).await.unwrap_or_else(|_| {
+            Failure::new(ErrorCode::DeadlineExceeded, "the time allowed for this request is over").into_response()
+        })
+    };
+    match app.on_control(work).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     }
