@@ -1,17 +1,15 @@
 //! The fuzz targets of `fuzz/`, each for some seconds: long enough to notice that a rule no longer holds, and the corpus
 //! that is committed always runs whole.
 
-use std::path::PathBuf;
-
 use crate::workspace::Workspace;
-use crate::{Result, shell};
+use crate::{Result, shell, tools};
 
 const VERSION: &str = "0.13.1";
 const TARGETS: &[&str] = &["path", "headers", "id", "frame"];
 
 /// `seconds` for each target.
 pub(crate) fn run(workspace: &Workspace, seconds: u32) -> Result {
-    let program = cargo_fuzz(workspace)?;
+    let program = tools::cargo_tool(workspace, "cargo-fuzz", VERSION)?;
     for target in TARGETS {
         // What is found goes below `target/`: the corpus is what people chose to keep.
         let found = workspace.target.join("fuzz-found").join(target);
@@ -25,22 +23,4 @@ pub(crate) fn run(workspace: &Workspace, seconds: u32) -> Result {
         shell::run(&mut command)?;
     }
     Ok(())
-}
-
-/// The one on the search path, or our own, built once.
-fn cargo_fuzz(workspace: &Workspace) -> Result<PathBuf> {
-    if let Some(program) = shell::find("cargo-fuzz") {
-        return Ok(program);
-    }
-    let root = workspace.target.join("tools").join(format!("cargo-fuzz-{VERSION}"));
-    let program = root.join("bin/cargo-fuzz");
-    if !program.is_file() {
-        println!("building cargo-fuzz {VERSION} (once)");
-        let mut install =
-            workspace.cargo(&["install", "cargo-fuzz", "--locked", "--version", VERSION, "--debug", "--root"]);
-        install.env("CARGO_PROFILE_DEV_DEBUG", "0");
-        shell::run(install.arg(&root).arg("--target-dir").arg(root.join("build")))?;
-        std::fs::remove_dir_all(root.join("build")).ok();
-    }
-    Ok(program)
 }

@@ -12,6 +12,7 @@ mod preflight;
 mod shell;
 mod supply_chain;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

@@ -6,17 +6,18 @@ mod domains;
 mod sites;
 
 use crate::{
+    answer::{Answer, Shape},
     client::{Call, Ghost, Repeat},
     config::{CallContext, Credential},
     error::GhostError,
     model::{
         BuildDoc, CreateDeployment, DeploymentDoc, DeploymentPage, GhostProject, GhostUser, Health, Jwt,
-        ListDeployments, LogLines, ProjectKey, Version,
+        ListDeployments, LogLines, Page, ProjectKey, Version,
     },
 };
 use Credential::Platform;
 use http::{Method, StatusCode};
-use ogel_api::deployments::DeploymentStatus;
+use ogel_api::{deployments::DeploymentStatus, error::ErrorCode};
 use serde_json::json;
 
 type Result<T> = std::result::Result<T, GhostError>;
@@ -226,6 +227,41 @@ impl Ghost {
     /// Which Ghost it is. Sent without a credential.
     pub async fn version(&self, ctx: CallContext<'_>) -> Result<Version> {
         self.fetch(ctx, Call { credential: None, ..Call::get(&["v1", "health", "version"], Platform) }).await
+    }
+
+    /// A page, newest first; `cursor` is the id of the last one seen.
+    async fn list<S: Shape>(
+        &self,
+        ctx: CallContext<'_>,
+        credential: Credential<'_>,
+        segments: &[&str],
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Answer<Page<S>>>
+    where
+        Page<S>: Shape,
+    {
+        let limit = limit.to_string();
+        let query = [("limit", limit.as_str()), ("cursor", cursor.unwrap_or_default())];
+        let query = if cursor.is_some() { &query[..] } else { &query[..1] };
+        self.send(ctx, Call { query, ..Call::get(segments, credential) }).await.map(Answer::new)
+    }
+
+    /// Makes something under the caller's id. That it exists under this id, as `made` finds out, means that an earlier
+    /// attempt got through.
+    async fn create<S: Shape>(
+        &self,
+        ctx: CallContext<'_>,
+        call: Call<'_>,
+        made: impl Future<Output = Result<Answer<S>>>,
+    ) -> Result<Answer<S>> {
+        match self.send(ctx, call).await {
+            Err(error) if error.status == Some(StatusCode::CONFLICT) => match made.await {
+                Err(missing) if missing.code == ErrorCode::NotFound => Err(error),
+                result => result,
+            },
+            result => result.map(Answer::new),
+        }
     }
 
     async fn delete(&self, ctx: CallContext<'_>, call: Call<'_>) -> Result<()> {

@@ -67,11 +67,11 @@ impl AttemptLog {
         self.0.lock().clone()
     }
 
-    /// How many failed, and how long all of them took.
-    pub fn totals(&self) -> (usize, Duration) {
+    /// How many there were, how many of them failed, and how long all of them took.
+    pub fn totals(&self) -> (usize, usize, Duration) {
         let attempts = self.0.lock();
         let failed = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_))).count();
-        (failed, Duration::from_micros(attempts.iter().map(|attempt| u64::from(attempt.micros)).sum()))
+        (attempts.len(), failed, Duration::from_micros(attempts.iter().map(|attempt| u64::from(attempt.micros)).sum()))
     }
 
     pub fn len(&self) -> usize {

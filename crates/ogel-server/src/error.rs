@@ -26,6 +26,12 @@ impl Failure {
         Error::new(code, message).into()
     }
 
+    /// 413.
+    pub(crate) fn body_too_large(limit: u64) -> Self {
+        let message = format!("the body is larger than the {limit} bytes this operation takes; send less");
+        Self::new(ErrorCode::PayloadTooLarge, message)
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
@@ -78,18 +84,15 @@ impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
         let mut failure = match &error {
             UpstreamError::RequestBody { source } => {
-                let (code, message): (_, std::borrow::Cow<'static, str>) = if let Some(large) =
-                    error.request_body_too_large()
-                {
-                    let message =
-                        format!("the body is larger than the {} bytes this operation takes; send less", large.limit);
-                    (ErrorCode::PayloadTooLarge, message.into())
-                } else if source.is::<ogel_proxy::BodyStalled>() || is_stalled(&**source) {
-                    (ErrorCode::RequestTimeout, "the rest of the body did not come; send it again".into())
+                if let Some(large) = error.request_body_too_large() {
+                    return Self::body_too_large(large.limit);
+                }
+                let (code, message) = if source.is::<ogel_proxy::BodyStalled>() || is_stalled(&**source) {
+                    (ErrorCode::RequestTimeout, "the rest of the body did not come; send it again")
                 } else {
-                    (ErrorCode::InvalidRequest, "the body ended before it was complete; send it again".into())
+                    (ErrorCode::InvalidRequest, "the body ended before it was complete; send it again")
                 };
-                return Error::new(code, message).from_source(Source::Gateway).caused_by(error).into();
+                return Error::new(code, message).caused_by(error).into();
             }
             UpstreamError::Connect { .. }
             | UpstreamError::ConnectTimeout

@@ -6,6 +6,7 @@
 mod maybe;
 
 pub(crate) use maybe::MaybeJson;
+pub(crate) use maybe::is_json;
 use maybe::json_bytes;
 
 use crate::{config::nearest, error::Failure, pipeline::Stalled};
@@ -83,8 +84,7 @@ async fn too_large(mut rest: Body, limit: usize) -> Failure {
     };
     // Leaving early only costs the client a readable answer.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), drain).await;
-    let message = format!("the body is larger than the {limit} bytes this operation takes; send less");
-    Failure::new(ErrorCode::PayloadTooLarge, message)
+    Failure::body_too_large(limit as u64)
 }
 
 /// Parses, or says everything that is wrong.

@@ -16,14 +16,13 @@ pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAd
         .route("/health", get(meta::get_health))
         .route("/ready", get(meta::get_ready))
         .with_state(app.clone());
-    let (state, shutdown) = (app.clone(), app.shutdown.clone());
+    let shutdown = app.shutdown.clone();
     app.in_background(async move {
         // Open to the end: what drains is still watched.
         let served = axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "the operations listener ended");
         }
-        drop(state);
     });
     Ok(address)
 }

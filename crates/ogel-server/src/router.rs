@@ -16,12 +16,8 @@ pub(crate) fn documented(forwarded: &[String]) -> (OpenApiRouter<App>, OpenApiRo
 /// The whole service: what each data-plane thread serves.
 pub fn router(app: &App) -> Router {
     let config = app.config();
-    let forwarded = &config.studio.forward;
-    let (on_control, streams) = documented(forwarded);
-    let (on_control, mut document) = on_control.split_for_parts();
-    let (streams, stream_document) = streams.split_for_parts();
-    document.merge(stream_document);
-    let routes = pipeline::around_control(on_control, app).merge(pipeline::around_streams(streams, app));
+    let (on_control, streams) = documented(&config.studio.forward);
+    let routes = pipeline::around_control(on_control.into(), app).merge(pipeline::around_streams(streams.into(), app));
     let routes = Router::new()
         .nest(ogel_api::BASE_PATH, routes)
         .fallback(pipeline::route_not_found)

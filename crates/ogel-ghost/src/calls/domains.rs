@@ -7,8 +7,7 @@ use crate::{
     config::{CallContext, Credential},
     model::{CreateDomain, DomainDoc, Page},
 };
-use http::{Method, StatusCode};
-use ogel_api::error::ErrorCode;
+use http::Method;
 use serde_json::json;
 
 impl Ghost {
@@ -21,11 +20,7 @@ impl Ghost {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<Answer<Page<DomainDoc<'static>>>> {
-        let limit = limit.to_string();
-        let query = [("limit", limit.as_str()), ("cursor", cursor.unwrap_or_default())];
-        let query = if cursor.is_some() { &query[..] } else { &query[..1] };
-        let segments = &["v1", "projects", project_id, "domains"];
-        self.send(ctx, Call { query, ..Call::get(segments, credential) }).await.map(Answer::new)
+        self.list(ctx, credential, &["v1", "projects", project_id, "domains"], limit, cursor).await
     }
 
     pub async fn get_domain(
@@ -50,15 +45,7 @@ impl Ghost {
     ) -> Result<Answer<DomainDoc<'static>>> {
         let segments = &["v1", "projects", project_id, "domains"];
         let call = Call::new(Method::POST, segments, credential, Repeat::Detectably).with_body(domain);
-        match self.send(ctx, call).await {
-            Err(error) if error.status == Some(StatusCode::CONFLICT) => {
-                match self.get_domain(ctx, credential, project_id, domain.domain_id).await {
-                    Err(missing) if missing.code == ErrorCode::NotFound => Err(error),
-                    result => result,
-                }
-            }
-            result => result.map(Answer::new),
-        }
+        self.create(ctx, call, self.get_domain(ctx, credential, project_id, domain.domain_id)).await
     }
 
     /// Gives the domain to another site, or to none.

@@ -7,8 +7,7 @@ use crate::{
     config::{CallContext, Credential},
     model::{Page, SiteDoc, SiteFields},
 };
-use http::{Method, StatusCode};
-use ogel_api::error::ErrorCode;
+use http::Method;
 
 impl Ghost {
     /// Newest first; `cursor` is the id of the last site seen.
@@ -20,11 +19,7 @@ impl Ghost {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<Answer<Page<SiteDoc<'static>>>> {
-        let limit = limit.to_string();
-        let query = [("limit", limit.as_str()), ("cursor", cursor.unwrap_or_default())];
-        let query = if cursor.is_some() { &query[..] } else { &query[..1] };
-        let segments = &["v1", "projects", project_id, "sites"];
-        self.send(ctx, Call { query, ..Call::get(segments, credential) }).await.map(Answer::new)
+        self.list(ctx, credential, &["v1", "projects", project_id, "sites"], limit, cursor).await
     }
 
     pub async fn get_site(
@@ -48,15 +43,7 @@ impl Ghost {
     ) -> Result<Answer<SiteDoc<'static>>> {
         let segments = &["v1", "projects", project_id, "sites"];
         let call = Call::new(Method::POST, segments, credential, Repeat::Detectably).with_body(site);
-        match self.send(ctx, call).await {
-            Err(error) if error.status == Some(StatusCode::CONFLICT) => {
-                match self.get_site(ctx, credential, project_id, site.site_id.unwrap_or_default()).await {
-                    Err(missing) if missing.code == ErrorCode::NotFound => Err(error),
-                    result => result,
-                }
-            }
-            result => result.map(Answer::new),
-        }
+        self.create(ctx, call, self.get_site(ctx, credential, project_id, site.site_id.unwrap_or_default())).await
     }
 
     /// Changes what is named.

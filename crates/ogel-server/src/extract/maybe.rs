@@ -4,7 +4,7 @@ use super::{parse, read_body};
 use crate::{error::Failure, pipeline::RequestContext};
 use axum::{
     extract::{FromRequest, Request},
-    http::header,
+    http::{HeaderValue, header},
 };
 use ogel_api::error::ErrorCode;
 use serde::de::DeserializeOwned;
@@ -28,11 +28,7 @@ impl<T: DeserializeOwned + PartialSchema + Default, S: Sync> FromRequest<S> for 
 /// The whole body, unless it says that it is something else than JSON.
 pub(super) async fn json_bytes(request: Request) -> Result<bytes::Bytes, Failure> {
     let (parts, body) = request.into_parts();
-    let media = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-    let is_json = media.is_none_or(|media| {
-        let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        essence == "application/json" || essence.ends_with("+json")
-    });
+    let is_json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
     let limit = parts.extensions.get::<RequestContext>().map_or(1 << 20, |context| context.body_limit);
     let bytes = read_body(body, limit).await?;
     if !is_json {
@@ -42,4 +38,10 @@ pub(super) async fn json_bytes(request: Request) -> Result<bytes::Bytes, Failure
         ));
     }
     Ok(bytes)
+}
+
+/// Whether a media type is JSON or made of it, whatever its parameters.
+pub(crate) fn is_json(media: &HeaderValue) -> bool {
+    let essence = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
 }

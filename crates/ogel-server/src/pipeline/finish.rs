@@ -138,8 +138,8 @@ pub(super) fn finish(
         cors::write(headers, origin);
     }
     let attempts = record.context.as_ref().map(|context| &context.attempts);
-    let (failed, upstream) = attempts.map(AttemptLog::totals).unwrap_or_default();
-    core.counters.upstream_attempts.add(attempts.map_or(0, AttemptLog::len) as u64);
+    let (made, failed, upstream) = attempts.map(AttemptLog::totals).unwrap_or_default();
+    core.counters.upstream_attempts.add(made as u64);
     core.counters.upstream_failures.add(failed as u64);
     if settings.server.server_timing {
         headers.insert(SERVER_TIMING, record.timing.header(&mut text, took, upstream));

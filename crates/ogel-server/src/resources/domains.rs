@@ -131,7 +131,7 @@ async fn list_domains(
     let after = query.after(&app, project, ObjectKind::Domain).await?;
     let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
-        return Ok(proxied::shown(&DomainList { domains: Vec::new(), pagination }));
+        return Ok(Json(DomainList { domains: Vec::new(), pagination }).into_response());
     };
     let (limit, after) = (query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str()));
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.list_domains(
@@ -164,7 +164,7 @@ async fn list_domains(
         domains.push(wire(DomainId(*id), project, document, &sites));
     }
     let pagination = proxied::pagination(domains.last().map(|domain| domain.id.0), has_more);
-    Ok(proxied::shown(&DomainList { domains, pagination }))
+    Ok(Json(DomainList { domains, pagination }).into_response())
 }
 
 /// One domain.
@@ -187,9 +187,7 @@ async fn get_domain(
         &object.ghost_id
     ));
     let answer = answer.map_err(|error| refused(error, "domain", id))?;
-    let document = answer.read()?;
-    let sites = sites_of(&app, object.project_id, std::slice::from_ref(&document)).await?;
-    Ok(proxied::shown(&wire(id, object.project_id, document, &sites)))
+    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
 }
 
 /// Adds a domain, which is served once it is verified. Takes the role developer.

@@ -5,6 +5,7 @@
 
 use crate::{
     error::{Failure, Result},
+    extract::is_json,
     header_text::HeaderText,
     pipeline::{self, RequestContext},
 };
@@ -22,7 +23,7 @@ use ogel_proxy::{
 };
 use std::{sync::LazyLock, time::Duration};
 
-/// What Studio gets of a request; `Host`, `X-Forwarded-*`, ids and trace are ours. And what the caller gets of its answer.
+/// What Studio gets of a request; `Host`, framing, `X-Forwarded-*`, ids and trace are ours. And what the caller gets of its answer.
 static RULES: LazyLock<ForwardRules> = LazyLock::new(|| ForwardRules::new(REQUEST, RESPONSE));
 
 const REQUEST: &[&str] = &[
@@ -34,7 +35,6 @@ const REQUEST: &[&str] = &[
     "content-disposition",
     "content-encoding",
     "content-language",
-    "content-length",
     "content-type",
     "cookie",
     "idempotency-key",
@@ -66,7 +66,6 @@ const RESPONSE: &[&str] = &[
     "content-disposition",
     "content-encoding",
     "content-language",
-    "content-length",
     "content-range",
     "content-security-policy",
     "content-type",
@@ -95,9 +94,7 @@ pub(crate) async fn forward(context: &RequestContext, mut request: Request) -> R
         return Box::pin(upgrade(context, studio, &mut request)).await;
     }
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
-        let message =
-            format!("the body is larger than the {} bytes this operation takes; send less", context.body_limit);
-        return Err(Failure::new(ErrorCode::PayloadTooLarge, message));
+        return Err(Failure::body_too_large(context.body_limit as u64));
     }
     let method = request.method().clone();
     let sending = Sending { deadline: context.deadline, replay: Replay::BySafety, log: Some(&context.attempts) };
@@ -136,11 +133,7 @@ fn target(studio: &Upstream, uri: &Uri) -> Result<Uri> {
 /// A 5xx that is no JSON was written by something that crashed, or by a proxy in between: for people who run it, not
 /// for callers.
 fn is_page_of_a_failure(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| {
-        let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        media.eq_ignore_ascii_case("application/json") || media.ends_with("+json")
-    });
-    status.is_server_error() && !is_json
+    status.is_server_error() && !headers.get(header::CONTENT_TYPE).is_some_and(is_json)
 }
 
 /// A WebSocket: Studio's side is opened first, so that a refusal is an ordinary answer.

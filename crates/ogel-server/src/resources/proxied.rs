@@ -4,14 +4,11 @@ use super::shared::{NO_CURSOR, OTHER_LIST, cursor_failure};
 use crate::{
     caller::Caller,
     error::Result,
-    extract::{Json, Parameters, invalid_field, parameter},
+    extract::{Parameters, invalid_field, parameter},
     objects,
     state::App,
 };
-use axum::{
-    http::{HeaderMap, HeaderValue, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::http::HeaderMap;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ogel_api::{
     error::{Error, ErrorCode},
@@ -116,11 +113,6 @@ fn decode(cursor: &str) -> Option<Uuid> {
 /// What the wire says of a page that ends with `last`.
 pub(crate) fn pagination(last: Option<Uuid>, has_more: bool) -> Pagination {
     Pagination { next_cursor: last.filter(|_| has_more).map(encode), has_more }
-}
-
-/// An answer to a read. What one caller may see is nobody else's to keep.
-pub(crate) fn shown(value: &impl Serialize) -> Response {
-    ([(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))], Json(value)).into_response()
 }
 
 /// The id of what a POST makes. With an `Idempotency-Key` the same request always makes the same one: should the first

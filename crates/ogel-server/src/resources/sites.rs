@@ -78,7 +78,7 @@ async fn list_sites(
     let after = query.after(&app, project, ObjectKind::Site).await?;
     let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
-        return Ok(proxied::shown(&SiteList { sites: Vec::new(), pagination }));
+        return Ok(Json(SiteList { sites: Vec::new(), pagination }).into_response());
     };
     let (limit, after) = (query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str()));
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.list_sites(
@@ -110,7 +110,7 @@ async fn list_sites(
         sites.push(wire(SiteId(*id), project, document));
     }
     let pagination = proxied::pagination(sites.last().map(|site| site.id.0), has_more);
-    Ok(proxied::shown(&SiteList { sites, pagination }))
+    Ok(Json(SiteList { sites, pagination }).into_response())
 }
 
 /// One site.
@@ -133,7 +133,7 @@ async fn get_site(
         &object.ghost_id
     ));
     let answer = answer.map_err(|error| refused(error, "site", id))?;
-    Ok(proxied::shown(&wire(id, object.project_id, answer.read()?)))
+    Ok(Json(wire(id, object.project_id, answer.read()?)).into_response())
 }
 
 /// Makes a site. Takes the role developer.

@@ -168,51 +168,6 @@ async fn pieces_of_a_stream_arrive_as_they_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_pass_in_both_directions_without_being_held() {
-    const SIZE: usize = 96 << 20;
-    let studio = Scripted::start(Arc::new(|head, mut stream| {
-        Box::pin(async move {
-            let (mut left, mut sum) = (crate::scripted::length_of(&head), 0u64);
-            let mut piece = vec![0; 256 << 10];
-            while left > 0 {
-                let count = stream.read(&mut piece).await.unwrap();
-                sum += piece[..count].iter().map(|byte| u64::from(*byte)).sum::<u64>();
-                left -= count;
-            }
-            let head = format!("HTTP/1.1 200 OK\r\nx-sum: {sum}\r\netag: \"{sum}\"\r\ncontent-length: {SIZE}\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            for _ in 0..SIZE / piece.len() {
-                stream.write_all(&piece).await.unwrap();
-            }
-            Some(stream)
-        })
-    }))
-    .await;
-    let app = in_front_of(&studio, |_| {}).await;
-    let pieces = futures_util::stream::iter((0..SIZE / 65536).map(|_| Ok::<_, std::io::Error>(vec![1u8; 65536])));
-    let before = resident();
-    let request = app.anonymous().request(Method::PUT, "/billing/file");
-    let request = request.header("content-length", SIZE).body(reqwest::Body::wrap_stream(pieces));
-    let mut response = request.send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["etag"], format!("\"{SIZE}\"").as_str());
-    let mut got = 0;
-    while let Some(piece) = response.chunk().await.unwrap() {
-        got += piece.len();
-    }
-    assert_eq!(got, SIZE);
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 48 << 20, "{} MiB more than before", grown >> 20);
-    app.stop().await;
-}
-
-/// Bytes of this process in memory; other tests run in processes of their own or beside this one with small bodies.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_over_the_limit_is_refused_before_and_while_it_is_sent() {
     let studio = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let app = in_front_of(&studio, |config| config.studio.max_body_bytes = 1000).await;

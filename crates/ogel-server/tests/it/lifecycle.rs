@@ -1,5 +1,6 @@
 //! Processes that come and go under load: drained, replaced, told to read their configuration again.
 
+use crate::scripted::Scripted;
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// `ogeld serve` with a configuration file.
 struct Process {
@@ -79,6 +81,13 @@ fn said(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
 impl Process {
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// The most bytes it ever had in memory.
+    fn resident_at_most(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
     fn end(mut self) {
@@ -302,5 +311,47 @@ async fn tls_offers_http2_and_a_renewed_certificate_is_served_without_a_restart(
     std::fs::write(folder.path("cert.pem"), "no certificate").unwrap();
     said(&mut process.log, "the certificate cannot be read again");
     assert_eq!(handshake(process.address, &second, &["h2"]).await.unwrap(), b"h2");
+    process.end();
+}
+
+/// In a process of its own, so that what is counted is the server's alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_pass_in_both_directions_without_being_held() {
+    const SIZE: usize = 96 << 20;
+    let studio = Scripted::start(Arc::new(|head, mut stream| {
+        Box::pin(async move {
+            let (mut left, mut sum) = (crate::scripted::length_of(&head), 0u64);
+            let mut piece = vec![0; 256 << 10];
+            while left > 0 {
+                let count = stream.read(&mut piece).await.unwrap();
+                sum += piece[..count].iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                left -= count;
+            }
+            let head = format!("HTTP/1.1 200 OK\r\netag: \"{sum}\"\r\ncontent-length: {SIZE}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for _ in 0..SIZE / piece.len() {
+                stream.write_all(&piece).await.unwrap();
+            }
+            Some(stream)
+        })
+    }))
+    .await;
+    let folder = Folder::new();
+    folder.configure("127.0.0.1:0", &format!("[studio]\nurl = \"{}\"\nforward = [\"billing\"]\n", studio.url()));
+    let process = folder.start();
+    let before = process.resident_at_most();
+    let pieces = futures_util::stream::iter((0..SIZE / 65536).map(|_| Ok::<_, std::io::Error>(vec![1u8; 65536])));
+    let request = ogel_testkit::http_client().put(format!("http://{}/api/v2/billing/file", process.address));
+    let request = request.header("content-length", SIZE).body(reqwest::Body::wrap_stream(pieces));
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["etag"], format!("\"{SIZE}\"").as_str());
+    let mut got = 0;
+    while let Some(piece) = response.chunk().await.unwrap() {
+        got += piece.len();
+    }
+    assert_eq!(got, SIZE);
+    let grown = process.resident_at_most() - before;
+    assert!(grown < 32 << 20, "{} MiB more than before", grown >> 20);
     process.end();
 }

@@ -94,7 +94,6 @@ async fn a_head_that_is_not_plain_http_goes_no_further() {
         let answer = send(&app, bytes.as_bytes()).await;
         let got = statuses(&answer);
         assert!(got.len() == 1 && expected.contains(&got[0]), "{name}: {got:?}\n{answer}");
-        // The connection is not to be trusted any more where hyper itself refused.
     }
     assert_eq!(studio.heads(), Vec::<String>::new());
     app.stop().await;
