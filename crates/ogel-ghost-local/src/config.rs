@@ -56,6 +56,8 @@ pub struct Config {
     pub max_log_lines: u64,
     /// Bytes kept per line. Longer lines are cut, and marked.
     pub max_line_bytes: usize,
+    /// Let the platform's key ask for faults with `POST /v1/faults`. For a Ghost in a process of its own.
+    pub fault_control: bool,
     /// Where "now" comes from.
     pub clock: Clock,
     /// The environment child processes may inherit from. Only `PATH`, `LANG` and settings of npm, proxies and
@@ -81,6 +83,7 @@ impl Config {
             build_memory_bytes: 2 << 30,
             max_log_lines: 1_000_000,
             max_line_bytes: 16 << 10,
+            fault_control: false,
             clock: default_clock(),
             inherit_env: Vec::new(),
         }

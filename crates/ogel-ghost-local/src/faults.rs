@@ -21,6 +21,7 @@ struct Plan {
     rules: Vec<Rule>,
     drop_webhooks: u32,
     duplicate_webhooks: u32,
+    swap_webhooks: u32,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) enum Action {
     DropConnection,
     /// Do the work, then close the connection instead of answering.
     DropAnswer,
+    /// Do the work, then close the connection in the middle of the answer's body.
+    CutAnswer,
 }
 
 /// How often one webhook is delivered.
@@ -48,6 +51,8 @@ pub(crate) enum Delivery {
     Never,
     Once,
     Twice,
+    /// After the one that follows it.
+    Late,
 }
 
 impl Faults {
@@ -75,6 +80,11 @@ impl Faults {
         self.add(n, method, path_prefix, Action::DropAnswer);
     }
 
+    /// Does the work of the next `n` matching calls, then closes the connection halfway through the answer.
+    pub fn cut_next_answers(&self, n: u32, method: Option<Method>, path_prefix: &str) {
+        self.add(n, method, path_prefix, Action::CutAnswer);
+    }
+
     /// Cuts every open realtime socket, without a close frame. New ones are accepted.
     pub fn drop_realtime_sockets(&self) {
         self.socket_epoch.send_modify(|epoch| *epoch += 1);
@@ -88,6 +98,11 @@ impl Faults {
     /// Delivers the next `n` webhooks twice, with the same id.
     pub fn duplicate_next_webhooks(&self, n: u32) {
         self.plan.lock().duplicate_webhooks = n;
+    }
+
+    /// Delivers the next `n` webhooks after the ones that follow them.
+    pub fn swap_next_webhooks(&self, n: u32) {
+        self.plan.lock().swap_webhooks = n;
     }
 
     /// Ends every fault.
@@ -123,6 +138,9 @@ impl Faults {
         } else if plan.duplicate_webhooks > 0 {
             plan.duplicate_webhooks -= 1;
             Delivery::Twice
+        } else if plan.swap_webhooks > 0 {
+            plan.swap_webhooks -= 1;
+            Delivery::Late
         } else {
             Delivery::Once
         }

@@ -24,6 +24,7 @@ mod auth;
 mod body;
 mod builds;
 mod config;
+mod control;
 mod databases;
 mod db;
 mod deployments;

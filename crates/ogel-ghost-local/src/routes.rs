@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::body::MAX_BODY_BYTES;
 use crate::error::{ApiError, VERSION};
 use crate::state::App;
-use crate::{builds, databases, deployments, documents, domains, projects, realtime, sites, users};
+use crate::{builds, control, databases, deployments, documents, domains, projects, realtime, sites, users};
 
 pub(crate) fn api(app: Arc<App>) -> Router {
     let project = Router::new()
@@ -37,7 +37,11 @@ pub(crate) fn api(app: Arc<App>) -> Router {
         .route("/domains/{x}/verify", post(domains::verify_domain))
         .route("/databases", get(databases::list_databases).post(databases::create_database))
         .nest("/databases/{x}", database());
-    Router::new()
+    let control = match app.config.fault_control {
+        true => Router::new().route("/v1/faults", post(control::set_faults)),
+        false => Router::new(),
+    };
+    control
         .route("/v1/health", get(health))
         .route("/v1/health/version", get(version))
         .route("/v1/users", post(users::create_user))

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,6 +26,8 @@ use crate::state::App;
 const MAX_CONNECTIONS: usize = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
+/// Answers that a fault cuts are held whole first; none is larger.
+const MAX_CUT_BYTES: usize = 16 << 20;
 
 /// What tells hyper to close the connection without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -99,11 +102,27 @@ async fn answer(app: &App, router: Router, request: Request<Body>, with_faults: 
             run(router, request).await;
             Err(Dropped)
         }
+        Some(Action::CutAnswer) => Ok(cut(run(router, request).await).await),
         Some(Action::Status(code)) => {
             let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Ok(ApiError::new(status, kind_of(status), "A fault was asked for.").into_response())
         }
     }
+}
+
+/// The first half of the answer, and then an end that the client did not expect.
+async fn cut(answer: Response) -> Response {
+    let (parts, body) = answer.into_parts();
+    let whole = axum::body::to_bytes(body, MAX_CUT_BYTES).await.unwrap_or_default();
+    let half = whole.slice(..whole.len() / 2);
+    let pieces = futures_util::stream::once(async { Ok(half) }).chain(futures_util::stream::once(async {
+        // An error right away would take the half with it before it is on the wire.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(Dropped)
+    }));
+    let mut answer = Response::from_parts(parts, Body::from_stream(pieces));
+    answer.headers_mut().insert(http::header::CONTENT_LENGTH, whole.len().into());
+    answer
 }
 
 fn kind_of(status: StatusCode) -> &'static str {

@@ -72,6 +72,8 @@ pub(crate) fn client(webhook: &Webhook) -> Result<reqwest::Client, StartError> {
 
 /// Delivers until the process ends. Without a webhook it only keeps the queue empty.
 pub(crate) async fn deliver(app: Arc<App>, client: Option<reqwest::Client>, mut outgoing: Outgoing) {
+    // What a fault holds back until the next one has gone.
+    let mut late: Option<Event> = None;
     loop {
         let event = tokio::select! {
             () = app.stop.cancelled() => return,
@@ -83,11 +85,17 @@ pub(crate) async fn deliver(app: Arc<App>, client: Option<reqwest::Client>, mut 
             Delivery::Never => 0,
             Delivery::Once => 1,
             Delivery::Twice => 2,
+            Delivery::Late if late.is_none() => {
+                late = Some(event);
+                continue;
+            }
+            Delivery::Late => 1,
         };
-        for _ in 0..times {
+        let held = late.take();
+        for event in std::iter::repeat_n(&event, times).chain(&held) {
             tokio::select! {
                 () = app.stop.cancelled() => return,
-                () = post(&app, client, webhook, &event) => {}
+                () = post(&app, client, webhook, event) => {}
             }
         }
     }

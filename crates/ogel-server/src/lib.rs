@@ -28,6 +28,7 @@ mod extract;
 mod header_text;
 pub mod limits;
 pub mod logs;
+pub mod lone_ghost;
 pub mod metrics;
 pub mod objects;
 pub mod openapi;

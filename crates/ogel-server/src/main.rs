@@ -1,7 +1,7 @@
 //! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
 
 use clap::{Parser, Subcommand};
-use ogel_server::{config::Config, dev, openapi, run};
+use ogel_server::{config::Config, dev, lone_ghost, openapi, run};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
@@ -29,6 +29,24 @@ enum Command {
         /// Print one line of JSON once ready instead of a page for people
         #[arg(long)]
         json: bool,
+    },
+    /// Run the embedded Ghost alone, for several `ogeld` on one machine; its key is read from OGEL_GHOST_API_KEY
+    Ghost {
+        /// Where everything is kept
+        #[arg(long, default_value = ".ogel/ghost")]
+        data_dir: PathBuf,
+        /// Address and port of its API; port 0 takes any free one
+        #[arg(long, default_value = "127.0.0.1:8788")]
+        listen: SocketAddr,
+        /// Address and port of the previews
+        #[arg(long, default_value = "127.0.0.1:0")]
+        preview_listen: SocketAddr,
+        /// Where events are posted, signed with OGEL_GHOST_WEBHOOK_SECRET
+        #[arg(long)]
+        webhook_url: Option<String>,
+        /// Answer `POST /v1/faults`, which makes it misbehave on purpose
+        #[arg(long)]
+        faults: bool,
     },
     /// Run for production
     Serve {
@@ -75,6 +93,21 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Config { markdown: true } => print(&Config::reference_page()),
         Command::Openapi => print(&openapi::json()),
         Command::Errors => print(&openapi::errors_page()),
+        Command::Ghost { data_dir, listen, preview_listen, webhook_url, faults } => {
+            drop(start_log(&Config::load(None, &variable)?)?);
+            let key =
+                variable("OGEL_GHOST_API_KEY").ok_or("set OGEL_GHOST_API_KEY to the key that callers will send")?;
+            let webhook = match webhook_url {
+                Some(url) => {
+                    let secret = variable("OGEL_GHOST_WEBHOOK_SECRET");
+                    Some((url, secret.ok_or("set OGEL_GHOST_WEBHOOK_SECRET to what webhooks are signed with")?))
+                }
+                None => None,
+            };
+            let environment = std::env::vars_os().collect();
+            let options = lone_ghost::Options { data_dir, listen, preview_listen, key, webhook, faults, environment };
+            control_plane()?.block_on(lone_ghost::run(options))?;
+        }
         Command::Serve { config: file } => {
             let config = Config::load(file.as_deref(), &variable)?;
             let set_filter = start_log(&config)?;

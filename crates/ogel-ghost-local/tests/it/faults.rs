@@ -47,3 +47,34 @@ async fn realtime_sockets_can_be_cut() {
     ghost.subscribed(&["projects.shop.deployments"]).await;
     ghost.inner.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_answer_can_be_cut_in_the_middle() {
+    let (ghost, _dir) = ghost().await;
+    ghost.inner.faults().cut_next_answers(1, None, "/v1/health");
+    let answer = ghost.http.get(format!("{}/v1/health", ghost.inner.api_url())).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.is_err());
+    ghost.inner.shutdown().await;
+}
+
+#[tokio::test]
+async fn faults_can_be_asked_for_from_another_process_only_where_that_is_allowed() {
+    let (ghost, _dir) = ghost().await;
+    assert_eq!(ghost.call(Method::POST, "/v1/faults", json!({ "latencyMs": 1 })).await.0, 404);
+    ghost.inner.shutdown().await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = crate::support::config(dir.path());
+    config.fault_control = true;
+    let ghost = crate::support::ghost_with(config).await;
+    let asked = json!({ "calls": [{ "count": 1, "pathPrefix": "/v1/health", "action": { "status": 503 } }] });
+    assert_eq!(ghost.call(Method::POST, "/v1/faults", asked).await.0, 204);
+    assert_eq!(ghost.call(Method::GET, "/v1/health", Value::Null).await.0, 503);
+    assert_eq!(ghost.call(Method::GET, "/v1/health", Value::Null).await.0, 200);
+    assert_eq!(ghost.call(Method::POST, "/v1/faults", json!({ "latency": 1 })).await.0, 400);
+    let stranger = ghost.http.post(format!("{}/v1/faults", ghost.inner.api_url()));
+    let stranger = stranger.header("x-appwrite-project", "console").body("{}").send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    ghost.inner.shutdown().await;
+}

@@ -80,3 +80,19 @@ async fn a_build_is_announced_with_both_signatures() {
     assert_ne!(ids[1], ids[2]);
     ghost.inner.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_webhook_can_arrive_after_its_successor() {
+    let (url, inbox) = receiver().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = config(dir.path());
+    settings.webhook = Some(Webhook { url, secret: "shared".to_owned() });
+    let ghost = ghost_with(settings).await;
+    ghost.make_project("shop").await;
+    ghost.inner.faults().swap_next_webhooks(1);
+    ghost.deploy("one", &Repo::new(&[("index.html", "x")]), json!({})).await;
+    let created = ("deployment.created".to_owned(), "pending".to_owned());
+    until("the late webhook", || async { seen(&inbox).contains(&created).then_some(()) }).await;
+    assert_eq!(seen(&inbox)[1], created);
+    ghost.inner.shutdown().await;
+}
