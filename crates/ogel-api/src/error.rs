@@ -78,6 +78,8 @@ error_table! {
     InvalidCredential = "INVALID_CREDENTIAL", UNAUTHORIZED, retry: false;
     /// The API key or session has expired. Make a new key, or log in again.
     CredentialExpired = "CREDENTIAL_EXPIRED", UNAUTHORIZED, retry: false;
+    /// The webhook's signature does not hold, or it was signed more than five minutes ago.
+    InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED, retry: false;
     /// E-mail or password is wrong.
     InvalidLogin = "INVALID_LOGIN", UNAUTHORIZED, retry: false;
     /// The budget or plan does not allow more of this.

@@ -24,6 +24,7 @@ pub mod sites;
 mod string_enum;
 pub mod time;
 pub mod users;
+pub mod webhooks;
 
 /// Every path of the API starts with this.
 pub const BASE_PATH: &str = "/api/v2";

@@ -80,7 +80,6 @@ impl LocalGhost {
             return Err(StartError::Setting { name: "platform_key", reason });
         }
         let (root, lock) = prepare(&config)?;
-        let client = config.webhook.as_ref().map(webhooks::client).transpose()?;
         let db = db::open(&root.join("ghost.db")).await?;
         let jwt_secret = jwt_secret(&db).await?;
         let api_listener = serve::bind(config.api_listen).await?;
@@ -91,6 +90,9 @@ impl LocalGhost {
         let api = local(&api_listener, config.api_listen)?;
         let preview = preview_base(&config, local(&preview_listener, config.preview_listen)?)?;
         let (webhooks, outgoing) = webhooks::queue();
+        if let Some(webhook) = config.webhook.clone() {
+            webhooks.set_target(webhook)?;
+        }
         let app = Arc::new(App {
             config,
             db,
@@ -105,7 +107,7 @@ impl LocalGhost {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        app.spawn(webhooks::deliver(app.clone(), client, outgoing));
+        app.spawn(webhooks::deliver(app.clone(), outgoing));
         if let Err(error) = queue::recover(&app).await {
             app.stop.cancel();
             return Err(error.into());
@@ -130,6 +132,12 @@ impl LocalGhost {
     /// Address of the preview server.
     pub fn preview_addr(&self) -> SocketAddr {
         self.app.preview.bound
+    }
+
+    /// Posts events there from now on: for a receiver whose address is known only once Ghost runs.
+    /// Errors: the URL is none that can be posted to.
+    pub fn set_webhook(&self, webhook: Webhook) -> Result<(), StartError> {
+        self.app.webhooks.set_target(webhook)
     }
 
     /// Faults to inject while it runs.

@@ -91,7 +91,7 @@ impl App {
     }
 
     fn post_webhook(&self, kind: &str, deployment: &Deployment) {
-        if self.config.webhook.is_none() {
+        if !self.webhooks.has_target() {
             return;
         }
         let Ok(suffix) = crate::db::random_id() else {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::RwLock;
 use sha1::Sha1;
 use sha2::Sha256;
 use tokio::sync::mpsc;
@@ -25,27 +26,47 @@ struct Event {
     body: String,
 }
 
-/// The end events are put in.
-pub(crate) struct Webhooks(mpsc::Sender<Event>);
+/// The end events are put in, and where they go, which may be said while they come.
+pub(crate) struct Webhooks {
+    queue: mpsc::Sender<Event>,
+    target: RwLock<Option<Arc<Target>>>,
+}
+
+/// Where events are posted, and over what.
+pub(crate) struct Target {
+    webhook: Webhook,
+    client: reqwest::Client,
+}
 
 /// The end they are delivered from.
 pub(crate) struct Outgoing(mpsc::Receiver<Event>);
 
 pub(crate) fn queue() -> (Webhooks, Outgoing) {
     let (sender, receiver) = mpsc::channel(QUEUED);
-    (Webhooks(sender), Outgoing(receiver))
+    (Webhooks { queue: sender, target: RwLock::default() }, Outgoing(receiver))
 }
 
 impl Webhooks {
+    /// Events from now on go there. Errors: the URL is none that can be posted to.
+    pub(crate) fn set_target(&self, webhook: Webhook) -> Result<(), StartError> {
+        let client = client(&webhook)?;
+        *self.target.write() = Some(Arc::new(Target { webhook, client }));
+        Ok(())
+    }
+
+    pub(crate) fn has_target(&self) -> bool {
+        self.target.read().is_some()
+    }
+
     pub(crate) fn enqueue(&self, id: String, body: String) {
-        if self.0.try_send(Event { id, body }).is_err() {
+        if self.queue.try_send(Event { id, body }).is_err() {
             tracing::warn!("webhook dropped: too many wait to be delivered");
         }
     }
 }
 
 /// A client for the webhook's URL. The certificate store is read only if the URL is `https`.
-pub(crate) fn client(webhook: &Webhook) -> Result<reqwest::Client, StartError> {
+fn client(webhook: &Webhook) -> Result<reqwest::Client, StartError> {
     let wrong = |reason: String| StartError::Setting { name: "webhook.url", reason };
     let url = url::Url::parse(&webhook.url).map_err(|error| wrong(error.to_string()))?;
     let mut roots = rustls::RootCertStore::empty();
@@ -71,7 +92,7 @@ pub(crate) fn client(webhook: &Webhook) -> Result<reqwest::Client, StartError> {
 }
 
 /// Delivers until the process ends. Without a webhook it only keeps the queue empty.
-pub(crate) async fn deliver(app: Arc<App>, client: Option<reqwest::Client>, mut outgoing: Outgoing) {
+pub(crate) async fn deliver(app: Arc<App>, mut outgoing: Outgoing) {
     // What a fault holds back until the next one has gone.
     let mut late: Option<Event> = None;
     loop {
@@ -80,7 +101,8 @@ pub(crate) async fn deliver(app: Arc<App>, client: Option<reqwest::Client>, mut 
             event = outgoing.0.recv() => event,
         };
         let Some(event) = event else { return };
-        let (Some(webhook), Some(client)) = (&app.config.webhook, &client) else { continue };
+        let target = app.webhooks.target.read().clone();
+        let Some(target) = target else { continue };
         let times = match app.faults.take_webhook() {
             Delivery::Never => 0,
             Delivery::Once => 1,
@@ -95,13 +117,13 @@ pub(crate) async fn deliver(app: Arc<App>, client: Option<reqwest::Client>, mut 
         for event in std::iter::repeat_n(&event, times).chain(&held) {
             tokio::select! {
                 () = app.stop.cancelled() => return,
-                () = post(&app, client, webhook, event) => {}
+                () = post(&app, &target, event) => {}
             }
         }
     }
 }
 
-async fn post(app: &App, client: &reqwest::Client, webhook: &Webhook, event: &Event) {
+async fn post(app: &App, Target { webhook, client }: &Target, event: &Event) {
     let timestamp = app.now().timestamp().to_string();
     let request = client
         .post(&webhook.url)

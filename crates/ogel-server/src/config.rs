@@ -232,6 +232,13 @@ settings! {
         response_format: String = "1.8.0".to_owned(), env "OGEL_GHOST_RESPONSE_FORMAT";
         /// Seconds one call may take, retries included.
         timeout_seconds: u64 = 10, env "OGEL_GHOST_TIMEOUT_SECONDS";
+        /// What Ghost signs its webhooks with. Empty: none are taken.
+        webhook_secret: Secret = Secret::default(), env "OGEL_GHOST_WEBHOOK_SECRET";
+        /// A second secret that is taken as well, while it is changed at Ghost.
+        webhook_other_secret: Secret = Secret::default(), env "OGEL_GHOST_WEBHOOK_OTHER_SECRET";
+        /// The URL that Ghost was given for its webhooks, which is part of what it signs. Empty: `server.public_url`, or
+        /// else `server.listen`, and `/api/v2/webhooks/ghost`.
+        webhook_url: String = String::new(), env "OGEL_GHOST_WEBHOOK_URL";
     }
     /// An existing Studio backend, for namespaces that are still answered there.
     studio: Studio {
@@ -372,6 +379,19 @@ impl Config {
         let parse =
             |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.clone());
         self.server.trusted_proxies.iter().map(parse).collect()
+    }
+
+    /// The URL that Ghost posts its webhooks to.
+    pub fn ghost_webhook_url(&self) -> String {
+        if !self.ghost.webhook_url.is_empty() {
+            return self.ghost.webhook_url.clone();
+        }
+        let scheme = if self.server.tls_certificate.is_empty() { "http" } else { "https" };
+        let base = match self.server.public_url.trim_end_matches('/') {
+            "" => format!("{scheme}://{}", self.server.listen),
+            url => url.to_owned(),
+        };
+        format!("{base}{}/webhooks/ghost", ogel_api::BASE_PATH)
     }
 
     /// The reference page: the annotated file in a frame.

@@ -136,6 +136,8 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
     config.database.url = Secret::new(format!("sqlite:{}", data_dir.join("ogel.db").display()));
     config.ghost.url = ghost.api_url();
     config.ghost.api_key = Secret::new(remembered.platform_key.clone());
+    // Both ends are in this process, so a secret of this run will do.
+    config.ghost.webhook_secret = Secret::new(hex::encode(world.entropy.bytes::<32>()));
     config.secrets.encryption_key = Secret::new(remembered.encryption_key.clone());
     config.deployments.allow_file_urls = true;
     config.deployments.allow_private_hosts = true;
@@ -159,7 +161,24 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
         write(&file, &remembered)?;
     }
     let running = run::start(&app, Vec::new()).await?;
+    tell_ghost(&app, &running, &ghost)?;
     Ok((Dev { app, running, ghost, data_dir }, account))
+}
+
+/// Has the embedded Ghost report to this server, whose address is known only now.
+fn tell_ghost(app: &App, running: &Running, ghost: &LocalGhost) -> Result<(), StartError> {
+    let mut address = running.edge.address;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let mut config = Config::clone(&app.config());
+    config.ghost.webhook_url = format!("http://{address}{}/webhooks/ghost", ogel_api::BASE_PATH);
+    let webhook = ogel_ghost_local::Webhook {
+        url: config.ghost.webhook_url.clone(),
+        secret: config.ghost.webhook_secret.expose().to_owned(),
+    };
+    app.reconfigure(config);
+    ghost.set_webhook(webhook).doing("cannot have the embedded Ghost report to this server")
 }
 
 impl Dev {

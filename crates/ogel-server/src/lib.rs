@@ -9,6 +9,7 @@
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
 //! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
+//! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
 //! - [`dev`]: everything on one machine with nothing installed
 
 // A request's whole way is one future, and its type is as deep as the way is long.
@@ -26,6 +27,7 @@ pub mod edge;
 mod error;
 mod extract;
 mod header_text;
+pub mod hooks;
 pub mod limits;
 pub mod logs;
 pub mod lone_ghost;

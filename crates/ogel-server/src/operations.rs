@@ -28,5 +28,6 @@ pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAd
 }
 
 async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&app.all_counters()))
+    let page = metrics::render(&app.all_counters()) + &app.hooks.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }

@@ -12,6 +12,7 @@ mod proxied;
 pub(crate) mod shared;
 pub(crate) mod sites;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use crate::{limits::Class, state::App};
 use http::Method;
@@ -89,6 +90,8 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
     Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
     Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),
+    // Ghost reports from few addresses, and as often as builds change.
+    Resource::new("webhooks", Plan::Native, webhooks::routes).with_classes(&[("ghost", Class::Free)]),
     Resource::new("billing", Plan::Forwarded, OpenApiRouter::new),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(class(Method::GET, "/api/v2/deployments"), Class::Call);
         assert_eq!(class(Method::POST, "/api/v2/deployments/d/redeploy"), Class::Deploy);
         assert_eq!(class(Method::POST, "/api/v2/deployments/d/cancel"), Class::Call);
+        assert_eq!(class(Method::POST, "/api/v2/webhooks/ghost"), Class::Free);
         assert_eq!(class(Method::GET, "/nothing"), Class::Call);
     }
 }

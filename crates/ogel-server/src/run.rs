@@ -141,6 +141,9 @@ async fn housekeeping(app: &App) {
             (Ok(sessions), Ok(keys)) => tracing::debug!(sessions, keys, "expired records removed"),
             (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "expired records could not be removed"),
         }
+        if let Err(error) = app.store.delete_expired_ghost_events(now, BATCH).await {
+            tracing::warn!(%error, "ids of old webhooks could not be removed");
+        }
     }
 }
 

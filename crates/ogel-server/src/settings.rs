@@ -53,10 +53,14 @@ fn fixed(config: &Config) -> [(&'static str, String); 6] {
             // Secrets are compared, never printed.
             let (database, ghost) = (&config.database, &config.ghost);
             format!(
-                "{} {} {} {ghost:?} {} {:?}",
+                "{} {} {} {} {} {} {} {:?}",
                 database.url.expose(),
                 database.max_connections,
                 database.acquire_timeout_seconds,
+                // Not its webhooks' secrets: they are changed while serving.
+                ghost.url,
+                ghost.response_format,
+                ghost.timeout_seconds,
                 ghost.api_key.expose(),
                 config.studio,
             )

@@ -10,6 +10,7 @@ use crate::{
     callers::Callers,
     config::Config,
     error::Failure,
+    hooks::Hooks,
     limits::Limiter,
     logs::Logs,
     metrics::Counters,
@@ -52,6 +53,7 @@ pub struct AppState {
     /// Which of Ghost's sites and domains has which id of ours.
     pub objects: Objects,
     pub limiter: Limiter,
+    pub hooks: Hooks,
     pub access_log: AccessLog,
     /// One of each data-plane thread, for the scrape.
     counters: Mutex<Vec<Arc<Counters>>>,
@@ -107,6 +109,7 @@ impl AppState {
             tracker: Tracker::default(),
             callers: Callers::default(),
             limiter: Limiter::default(),
+            hooks: Hooks::default(),
             access_log,
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),

@@ -64,6 +64,26 @@ pub(crate) fn nudge(app: &App, id: DeploymentId) {
     }
 }
 
+/// Asks Ghost now, because somebody said that the deployment changed. What Ghost says is written down when this returns;
+/// it can only take the row forward, whatever was said.
+pub(crate) async fn look(app: &App, row: Deployment) -> Result<()> {
+    let Some(project) = app.bridge.known_project(row.project_id).await? else { return Ok(()) };
+    let credential = Credential::ProjectKey(&project.key);
+    let context = CallContext::within(STEP);
+    match app.ghost.get_deployment(context, credential, &project.id, &row.ogel_deployment_id).await {
+        Ok(document) => {
+            let id = row.id;
+            let task = Task { app: app.clone(), row: watch::channel(Arc::new(row)).0, nudge: Arc::default() };
+            task.record(&document).await?;
+            nudge(app, id);
+            Ok(())
+        }
+        // Said of something that Ghost does not have: the follower decides what that means.
+        Err(error) if error.code == ErrorCode::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The row once `done` holds for it, or as it stands after `wait`.
 pub(crate) async fn wait_until(app: &App, row: Row, wait: Duration, done: impl Fn(&Deployment) -> bool) -> Row {
     let mut receiver = follow(app, &row);

@@ -234,6 +234,13 @@ impl Store {
             .bind(id.0).fetch_optional(db).await?))
     }
 
+    /// The same by the id at Ghost, which Ghost's events name.
+    pub async fn deployment_at_ghost(&self, ogel_deployment_id: &str) -> Result<Option<Deployment>> {
+        Ok(on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM deployments WHERE ogel_deployment_id = $1"))
+            .bind(ogel_deployment_id).fetch_optional(db).await?))
+    }
+
     /// For the follower at start: everybody's deployments that have not ended, newest first.
     pub async fn unfinished_deployments(
         &self,

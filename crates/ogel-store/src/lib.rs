@@ -13,6 +13,7 @@ mod deployments;
 mod error;
 mod events;
 mod ghost;
+mod ghost_events;
 mod idempotency;
 mod objects;
 mod organizations;

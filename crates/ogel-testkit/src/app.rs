@@ -15,6 +15,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const PLATFORM_KEY: &str = "platform-key-for-tests";
+/// What Ghost signs its webhooks with.
+pub const GHOST_SECRET: &str = "webhook-secret-for-tests";
 
 /// A running service with a Ghost of its own.
 pub struct TestApp {
@@ -50,6 +52,7 @@ impl TestApp {
         config.database.max_connections = 5;
         config.ghost.url = ghost.api_url();
         config.ghost.api_key = Secret::new(PLATFORM_KEY);
+        config.ghost.webhook_secret = Secret::new(GHOST_SECRET);
         config.secrets.encryption_key = Secret::new(Sealer::new_key(&Entropy::System));
         config.deployments.allow_file_urls = true;
         config.deployments.allow_private_hosts = true;
@@ -131,6 +134,15 @@ impl TestApp {
             .await
             .unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Has Ghost report its events to the service, as `ogeld dev` does.
+    pub fn listen_to_ghost(&self) {
+        let mut config = Config::clone(&self.app.config());
+        config.ghost.webhook_url = format!("http://{}/api/v2/webhooks/ghost", self.running.edge.address);
+        let (url, secret) = (config.ghost.webhook_url.clone(), config.ghost.webhook_secret.expose().to_owned());
+        self.app.reconfigure(config);
+        self.ghost.set_webhook(ogel_ghost_local::Webhook { url, secret }).unwrap();
     }
 
     /// How many deployments Ghost has of a project, by asking it with the platform's key.

@@ -18,7 +18,7 @@ mod repository;
 pub mod streams;
 
 pub use api::{Answer, Api};
-pub use app::TestApp;
+pub use app::{GHOST_SECRET, TestApp};
 pub use database::Database;
 pub use faults::Network;
 pub use repository::Repository;

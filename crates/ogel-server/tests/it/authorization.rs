@@ -38,6 +38,7 @@ enum Stranger {
 const OPEN: &[(&str, &str)] = &[
     ("signup", "makes the caller"),
     ("login", "makes the caller"),
+    ("receive_ghost_event", "signed by the deployment backend: see ghost_events.rs"),
     ("get_health", "for load balancers"),
     ("get_ready", "for load balancers"),
     ("get_version", "tells nothing about anybody"),

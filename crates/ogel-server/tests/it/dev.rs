@@ -11,9 +11,14 @@ use std::{
 
 /// Started with `--json`; its one line.
 fn start(folder: &Path) -> (Child, Value) {
+    start_with(folder, &[])
+}
+
+fn start_with(folder: &Path, environment: &[(&str, &str)]) -> (Child, Value) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ogeld"))
         .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder.join("data"))
+        .envs(environment.iter().copied())
         .stdout(Stdio::piped())
         .stdin(Stdio::null())
         .spawn()
@@ -74,6 +79,22 @@ async fn the_first_run_deploys_an_example_and_the_second_finds_it_again() {
         .await
         .unwrap();
     assert_eq!(login.status(), 200);
+    assert_eq!(stop(child), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_ghost_reports_to_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (child, _) = start_with(folder.path(), &[("OGEL_OPERATIONS_LISTEN", &free)]);
+    let client = ogel_testkit::http_client();
+    let page = eventually("events of the example's build were taken", || async {
+        let page = client.get(format!("http://{free}/metrics")).send().await.ok()?.text().await.ok()?;
+        let taken = |outcome| !page.contains(&format!("ogel_ghost_events_total{{outcome=\"{outcome}\"}} 0"));
+        (taken("applied") || taken("irrelevant")).then_some(page)
+    })
+    .await;
+    assert!(page.contains("ogel_ghost_events_total{outcome=\"refused\"} 0"), "{page}");
     assert_eq!(stop(child), Some(0));
 }
 

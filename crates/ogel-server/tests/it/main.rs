@@ -12,6 +12,7 @@ mod domains;
 mod edge;
 mod foreign;
 mod forward;
+mod ghost_events;
 mod idempotency;
 mod lifecycle;
 mod limits;

@@ -7,6 +7,7 @@ mod api_keys;
 mod deployments;
 mod events;
 mod ghost;
+mod ghost_events;
 mod guards;
 mod idempotency;
 mod objects;
