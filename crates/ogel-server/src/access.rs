@@ -1,7 +1,14 @@
-//! What a caller may do in a project, remembered for a second: a read that is only passed on to Ghost then costs no
-//! database trip. What is changed here counts at once; what another process changed, within that second.
+//! What a caller may do in a project, remembered until it changes: a read that is only passed on to Ghost then costs no
+//! database trip. What is changed here counts at once; what another process changed, within a second
+//! ([`crate::identities`]).
 
-use crate::{bridge::GhostProject, caller::Caller, error::Result, state::App};
+use crate::{
+    bridge::GhostProject,
+    caller::Caller,
+    error::Result,
+    identities::{Identities, KEPT, Version},
+    state::App,
+};
 use moka::sync::Cache;
 use ogel_api::{
     error::Error,
@@ -9,7 +16,7 @@ use ogel_api::{
     organizations::Role,
 };
 use ogel_store::{Project, Viewer};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// A project that a caller may see.
 pub(crate) struct Access {
@@ -20,27 +27,39 @@ pub(crate) struct Access {
 }
 
 /// Accesses by who looks at what.
-pub struct Accesses(Cache<(Viewer, ProjectId), Arc<Access>>);
-
-impl Default for Accesses {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(1)).build())
-    }
+pub struct Accesses {
+    known: Cache<(Viewer, ProjectId), Known>,
+    identities: Arc<Identities>,
 }
 
+/// With the version from before the database was asked.
+type Known = (Version, Arc<Access>);
+
 impl Accesses {
-    /// For whoever changes a project or a membership. Everything goes, which costs one trip each: changes are rare.
-    pub(crate) fn forget(&self) {
-        self.0.invalidate_all();
+    pub(crate) fn new(identities: Arc<Identities>) -> Self {
+        Self { known: Cache::builder().max_capacity(100_000).time_to_live(KEPT).build(), identities }
+    }
+
+    /// For whoever changes a project.
+    pub(crate) fn forget(&self, project: ProjectId) {
+        self.identities.forget(project.0);
+    }
+
+    fn get(&self, app: &App, key: &(Viewer, ProjectId)) -> Option<Arc<Access>> {
+        let (asked, access) = self.known.get(key)?;
+        let now = tokio::time::Instant::now().into_std();
+        let holds = self.identities.holds(asked, &[key.0.user.0, key.1.0]).is_some();
+        (holds && self.identities.is_current(now, app.config().trust_without_database)).then_some(access)
     }
 }
 
 /// The project, if the caller may know of it. From memory, else from the control plane.
 pub(crate) async fn seen(app: &App, caller: &Caller, project: ProjectId) -> Result<Option<Arc<Access>>> {
     let key = (caller.viewer.clone(), project);
-    if let Some(known) = app.accesses.0.get(&key) {
+    if let Some(known) = app.accesses.get(app, &key) {
         return Ok(Some(known));
     }
+    let asked = app.identities.version();
     let state = app.clone();
     let viewer = caller.viewer.clone();
     let look_up = async move {
@@ -51,7 +70,7 @@ pub(crate) async fn seen(app: &App, caller: &Caller, project: ProjectId) -> Resu
     let found = app.on_control(look_up).await??;
     // A project that Ghost does not know yet may be made there at any moment, also by another process.
     if let Some(access) = found.as_ref().filter(|access| access.ghost.is_some()) {
-        app.accesses.0.insert(key, access.clone());
+        app.accesses.known.insert(key, (asked, access.clone()));
     }
     Ok(found)
 }

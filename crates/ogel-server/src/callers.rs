@@ -1,64 +1,78 @@
 //! Callers in memory: a hot caller costs no database trip. What is revoked here ends at once, what is revoked elsewhere
-//! within a second.
+//! within a second ([`crate::identities`]).
 //!
 //! Two levels. Each data-plane thread keeps the callers it has seen ([`ThreadCallers`], no lock another thread holds);
 //! behind them [`Callers`] makes sure that many requests of one caller ask the database once.
 
-use crate::{caller::Caller, error::Failure, secrets::TokenHash};
+use crate::{
+    caller::Caller,
+    error::Failure,
+    identities::{Identities, KEPT, Version},
+    secrets::TokenHash,
+};
+use ogel_api::id::UserId;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// How long an answer of the database is shared between threads; with [`FRESH_FOR`] the second that is promised.
+/// How long an answer of the database is shared between threads.
 const SHARED_FOR: Duration = Duration::from_millis(200);
-/// How long a thread goes on with what it knows.
-const FRESH_FOR: Duration = Duration::from_millis(800);
-/// From here on it asks again beside the request, so that a busy caller never waits for the answer. Late, because each
-/// caller in use costs a trip to the database that often.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(650);
+/// From here on a thread asks again beside the request, so that a busy caller never waits for the answer. Nothing has
+/// changed then; but that they are still here is to be noted in the database.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(25);
 /// Callers one thread remembers.
 const MOST: usize = 8192;
 
 /// What many threads share.
 pub struct Callers {
-    found: moka::future::Cache<TokenHash, Option<Arc<Caller>>>,
-    /// Grows with every revocation: what was found before one is not used after it.
-    revocations: AtomicU64,
+    found: moka::future::Cache<TokenHash, Found>,
+    identities: Arc<Identities>,
 }
 
-impl Default for Callers {
-    fn default() -> Self {
-        let found = moka::future::Cache::builder().max_capacity(100_000).time_to_live(SHARED_FOR).build();
-        Self { found, revocations: AtomicU64::new(0) }
-    }
+/// An answer of the database, and from before which version of things it is.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) asked: Version,
 }
 
 impl Callers {
+    pub(crate) fn new(identities: Arc<Identities>) -> Self {
+        let found = moka::future::Cache::builder().max_capacity(100_000).time_to_live(SHARED_FOR).build();
+        Self { found, identities }
+    }
+
     /// The caller with this credential; `look_up` runs once for all who ask at the same time. Control plane only.
     pub(crate) async fn find(
         &self,
         hash: TokenHash,
         look_up: impl Future<Output = Result<Option<Caller>, Failure>>,
-    ) -> Result<Option<Arc<Caller>>, Failure> {
-        let look_up = async { Ok(look_up.await?.map(Arc::new)) };
+    ) -> Result<Found, Failure> {
+        let look_up = async {
+            let asked = self.identities.version();
+            Ok(Found { caller: look_up.await?.map(Arc::new), asked })
+        };
         self.found.try_get_with(hash, look_up).await.map_err(crate::bridge::shared)
     }
 
-    /// Nobody is remembered any more: something about callers changed.
-    pub fn forget_all(&self) {
-        self.found.invalidate_all();
-        self.revocations.fetch_add(1, Ordering::Release);
+    /// Something about this person changed: their name, their credentials, where they belong.
+    pub fn forget(&self, user: UserId) {
+        self.identities.forget(user.0);
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.revocations.load(Ordering::Acquire)
+    /// The shared answer is too old.
+    pub(crate) async fn drop_shared(&self, hash: &TokenHash) {
+        self.found.invalidate(hash).await;
+    }
+
+    /// Nobody is remembered any more: something about many callers changed.
+    pub fn forget_all(&self) {
+        self.found.invalidate_all();
+        self.identities.forget_all();
     }
 }
 
@@ -69,7 +83,7 @@ pub(crate) struct ThreadCallers(Mutex<HashMap<TokenHash, Known>>);
 struct Known {
     caller: Arc<Caller>,
     since: Instant,
-    generation: u64,
+    asked: Version,
     asking: bool,
 }
 
@@ -82,14 +96,16 @@ pub(crate) enum Remembered {
 }
 
 impl ThreadCallers {
-    pub(crate) fn get(&self, hash: &TokenHash, generation: u64, now: Instant) -> Remembered {
+    pub(crate) fn get(&self, hash: &TokenHash, identities: &Identities, now: Instant) -> Remembered {
         let mut known = self.0.lock();
         let Some(entry) = known.get_mut(hash) else { return Remembered::Nothing };
         let age = now.saturating_duration_since(entry.since);
-        if entry.generation != generation || age >= FRESH_FOR {
+        let holds = identities.holds(entry.asked, &[entry.caller.user.id.0]);
+        let Some(asked) = holds.filter(|_| age < KEPT) else {
             known.remove(hash);
             return Remembered::Nothing;
-        }
+        };
+        entry.asked = asked;
         if age >= ASK_AGAIN_AFTER && !entry.asking {
             entry.asking = true;
             return Remembered::Aging(entry.caller.clone());
@@ -97,16 +113,16 @@ impl ThreadCallers {
         Remembered::Fresh(entry.caller.clone())
     }
 
-    /// `generation` is the one from before the database was asked.
-    pub(crate) fn put(&self, hash: TokenHash, caller: Arc<Caller>, generation: u64, now: Instant) {
+    /// `asked` is the version from before the database was asked.
+    pub(crate) fn put(&self, hash: TokenHash, caller: Arc<Caller>, asked: Version, now: Instant) {
         let mut known = self.0.lock();
         if known.len() >= MOST && !known.contains_key(&hash) {
-            known.retain(|_, entry| now.saturating_duration_since(entry.since) < FRESH_FOR);
+            known.retain(|_, entry| now.saturating_duration_since(entry.since) < KEPT);
             if known.len() >= MOST {
                 known.clear();
             }
         }
-        known.insert(hash, Known { caller, since: now, generation, asking: false });
+        known.insert(hash, Known { caller, since: now, asked, asking: false });
     }
 
     pub(crate) fn remove(&self, hash: &TokenHash) {

@@ -285,6 +285,8 @@ settings! {
         session_days: u64 = 30, env "OGEL_SESSION_DAYS";
         /// Passwords checked at the same time; each takes a core and 19 MiB for some ten milliseconds.
         concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
+        /// Seconds that callers in memory are trusted while the database cannot be asked whether they were revoked; at most 30.
+        trust_without_database_seconds: u64 = 5, env "OGEL_TRUST_WITHOUT_DATABASE_SECONDS";
     }
     /// What may be deployed, and how long it may take.
     deployments: Deployments {

@@ -28,6 +28,7 @@ mod error;
 mod extract;
 mod header_text;
 pub mod hooks;
+pub mod identities;
 pub mod limits;
 pub mod logs;
 pub mod lone_ghost;

@@ -4,7 +4,7 @@ use crate::{
     access_log::{AccessLog, Destination},
     config::Config,
     edge::{Edge, Tls},
-    operations, reload,
+    identities, operations, reload,
     secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
     takeover::{self, Predecessor},
@@ -100,6 +100,8 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
             Some(Tls::load(Path::new(certificate), Path::new(key)).doing("cannot use `server.tls_certificate`")?)
         }
     };
+    let (state, feed) = (app.clone(), app.store.identity_feed());
+    app.in_background(async move { identities::follow(&state, feed).await });
     let edge = Edge::start(app, listen, inherited, tls.as_ref()).doing(format!("cannot listen on {listen}"))?;
     let operations = match &*server.operations_listen {
         "" => None,
@@ -137,9 +139,14 @@ async fn housekeeping(app: &App) {
         let now = app.world.now();
         let sessions = app.store.delete_expired_sessions(now, BATCH).await;
         let keys = app.store.delete_expired_idempotency(now, BATCH).await;
-        match (sessions, keys) {
-            (Ok(sessions), Ok(keys)) => tracing::debug!(sessions, keys, "expired records removed"),
-            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "expired records could not be removed"),
+        let changes = app.store.delete_identity_changes(now - chrono::TimeDelta::hours(1), BATCH).await;
+        match (sessions, keys, changes) {
+            (Ok(sessions), Ok(keys), Ok(changes)) => {
+                tracing::debug!(sessions, keys, changes, "expired records removed");
+            }
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                tracing::warn!(%error, "expired records could not be removed");
+            }
         }
         if let Err(error) = app.store.delete_expired_ghost_events(now, BATCH).await {
             tracing::warn!(%error, "ids of old webhooks could not be removed");

@@ -5,7 +5,7 @@
 use crate::{config::Config, limits::Limits, resources::RESOURCES};
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// A configuration and what is worked out from it once.
 pub struct Settings {
@@ -13,6 +13,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Networks of proxies in front of us.
     pub trusted: Vec<IpNet>,
+    /// How long memory is trusted while nobody can say what has changed.
+    pub trust_without_database: Duration,
     /// Whether Studio's backend answers for the noun at this place of the resource table.
     forwarded: Vec<bool>,
 }
@@ -22,6 +24,7 @@ impl Settings {
         let forwarded = RESOURCES.iter().map(|resource| config.studio.forward.iter().any(|name| name == resource.name));
         Self {
             limits: Limits::new(&config),
+            trust_without_database: Duration::from_secs(config.auth.trust_without_database_seconds.min(30)),
             trusted: config.trusted_networks().unwrap_or_default(),
             forwarded: forwarded.collect(),
             config,

@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     error::Failure,
     hooks::Hooks,
+    identities::Identities,
     limits::Limiter,
     logs::Logs,
     metrics::Counters,
@@ -47,8 +48,10 @@ pub struct AppState {
     pub bridge: Bridge,
     pub logs: Logs,
     pub tracker: Tracker,
+    /// What changed of late about who may do what.
+    pub identities: Arc<Identities>,
     pub callers: Callers,
-    /// Who may do what in which project, for a second.
+    /// Who may do what in which project.
     pub accesses: Accesses,
     /// Which of Ghost's sites and domains has which id of ours.
     pub objects: Objects,
@@ -103,17 +106,19 @@ impl AppState {
     pub fn new(parts: Parts) -> Result<App, SetupError> {
         let Parts { config, world, store, upstream, sealer, access_log, control } = parts;
         let ghost = upstream.connect()?;
+        let identities = Arc::<Identities>::default();
         Ok(Arc::new(Self {
             bridge: Bridge::new(store.clone(), ghost.clone(), sealer.clone(), world.clone()),
             logs: Logs::new(ghost.clone()),
             tracker: Tracker::default(),
-            callers: Callers::default(),
+            callers: Callers::new(identities.clone()),
             limiter: Limiter::default(),
             hooks: Hooks::default(),
             access_log,
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),
-            accesses: Accesses::default(),
+            accesses: Accesses::new(identities.clone()),
+            identities,
             objects: Objects::default(),
             logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
             closing: CancellationToken::new(),

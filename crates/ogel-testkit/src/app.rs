@@ -123,6 +123,11 @@ impl TestApp {
         self.database.add_member(organization, user, role).await;
     }
 
+    /// What somebody does to the database without us.
+    pub async fn at_database(&self, sql: &str) {
+        self.database.raw(sql).await;
+    }
+
     /// The page a preview URL shows: status and text. Names under `localhost` need not resolve for it.
     pub async fn preview(&self, url: &str) -> (u16, String) {
         let url = url::Url::parse(url).unwrap();

@@ -78,6 +78,22 @@ impl TestDatabase {
             connection.close().await.unwrap();
         }
     }
+
+    /// Past the service, as somebody else's program would.
+    pub(crate) async fn raw(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        if self.postgres.is_some() {
+            let options = sqlx::postgres::PgConnectOptions::from_str(&self.url).unwrap();
+            let mut connection = options.options([("search_path", "platform")]).connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        } else {
+            let options = sqlx::sqlite::SqliteConnectOptions::from_str(&self.url).unwrap();
+            let mut connection = options.busy_timeout(crate::PATIENCE).connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
 }
 
 async fn run(server: &str, sql: &str) {

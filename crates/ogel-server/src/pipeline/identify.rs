@@ -1,8 +1,9 @@
-//! Who is calling: from this thread's memory when they called within the last second, else from the database.
+//! Who is calling: from this thread's memory when they called of late and nothing about them has changed since,
+//! else from the database.
 
 use crate::{
     caller::{Caller, Identity},
-    callers::Remembered,
+    callers::{Found, Remembered},
     edge::{Core, Peer},
     error::{Failure, Result},
     secrets::{API_KEY_PREFIX, TokenHash},
@@ -52,7 +53,12 @@ fn credential(headers: &HeaderMap) -> Option<(&str, bool)> {
 }
 
 async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Instant) -> Result<Identity> {
-    let caller = match core.callers.get(&hash, core.app.callers.generation(), Instant::now().into_std()) {
+    let now = Instant::now().into_std();
+    let remembered = match core.app.identities.is_current(now, core.app.config().trust_without_database) {
+        true => core.callers.get(&hash, &core.app.identities, now),
+        false => Remembered::Nothing,
+    };
+    let caller = match remembered {
         Remembered::Fresh(caller) => Some(caller),
         Remembered::Aging(caller) => {
             let core = core.clone();
@@ -86,14 +92,22 @@ async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Inst
 /// Asks the control plane, and remembers what it says.
 async fn ask(core: &Arc<Core>, is_key: bool, hash: TokenHash) -> Result<Option<Arc<Caller>>> {
     let app = core.app.clone();
-    let generation = app.callers.generation();
-    let find = async move { app.callers.find(hash, look_up(&app, is_key, &hash)).await };
-    let found = core.app.on_control(find).await??;
-    match &found {
-        Some(caller) => core.callers.put(hash, caller.clone(), generation, Instant::now().into_std()),
+    let find = async move {
+        let found = app.callers.find(hash, look_up(&app, is_key, &hash)).await?;
+        let is_old = |caller: &Arc<Caller>| app.identities.holds(found.asked, &[caller.user.id.0]).is_none();
+        if !found.caller.as_ref().is_some_and(is_old) {
+            return Ok::<_, Failure>(found);
+        }
+        // Shared from before a change.
+        app.callers.drop_shared(&hash).await;
+        app.callers.find(hash, look_up(&app, is_key, &hash)).await
+    };
+    let Found { caller, asked } = core.app.on_control(find).await??;
+    match &caller {
+        Some(caller) => core.callers.put(hash, caller.clone(), asked, Instant::now().into_std()),
         None => core.callers.remove(&hash),
     }
-    Ok(found)
+    Ok(caller)
 }
 
 /// Runs on the control plane. Also notes that the credential was used; no more than once a minute.

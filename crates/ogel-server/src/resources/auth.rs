@@ -137,7 +137,7 @@ async fn logout(
         return Err(Failure::new(ErrorCode::Forbidden, message));
     };
     app.store.delete_session(session, caller.caller.user.id).await?;
-    app.callers.forget_all();
+    app.callers.forget(caller.caller.user.id);
     let [secure, plain] = COOKIE_NAMES;
     let name = if is_https(&app, &headers) { secure } else { plain };
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(name, "", 0))]))
@@ -282,7 +282,7 @@ async fn delete_api_key(
     if !app.store.delete_api_key(id, caller.caller.user.id).await? {
         return Err(Error::not_found("API key", id).into());
     }
-    app.callers.forget_all();
+    app.callers.forget(caller.caller.user.id);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -166,7 +166,7 @@ async fn update_project(
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let slug = body.slug.as_deref().map(shared::slug).transpose()?;
     let row = app.store.update_project(viewer, project.id, name.as_deref(), slug.as_deref(), app.world.now()).await?;
-    app.accesses.forget();
+    app.accesses.forget(project.id);
     Ok(Json(wire(&row.ok_or_else(|| Error::not_found("project", project.id))?.0)))
 }
 
@@ -189,6 +189,6 @@ async fn delete_project(
     // Ghost first: if it cannot, the project stays and the caller may ask again.
     app.bridge.delete_project(project.id).await?;
     app.store.delete_project(viewer, project.id).await?;
-    app.accesses.forget();
+    app.accesses.forget(project.id);
     Ok(StatusCode::NO_CONTENT)
 }

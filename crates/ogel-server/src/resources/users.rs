@@ -44,6 +44,6 @@ async fn update_me(
     let user = app.store.update_user(id, name.as_deref(), app.world.now()).await?;
     let user = user.ok_or_else(|| Error::not_found("user", id))?;
     // Callers carry the name they had when they were looked up.
-    app.callers.forget_all();
+    app.callers.forget(id);
     Ok(Json(wire_user(&user)))
 }

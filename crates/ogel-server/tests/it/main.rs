@@ -21,6 +21,7 @@ mod organizations;
 mod production;
 mod protocol;
 mod raw;
+mod remembered;
 mod scripted;
 mod sites;
 

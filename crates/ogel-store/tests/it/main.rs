@@ -10,6 +10,7 @@ mod ghost;
 mod ghost_events;
 mod guards;
 mod idempotency;
+mod identity_changes;
 mod objects;
 mod organizations;
 mod pool;

@@ -125,6 +125,14 @@ impl Bench {
         execute(&self.url, &sql).await;
     }
 
+    /// Like [`Self::raw`], with the transaction left open. PostgreSQL only.
+    pub(crate) async fn begin(&self, sql: &str) -> Open {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+        let sql = format!("SET search_path = platform; BEGIN; {sql}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        Open(connection)
+    }
+
     /// The SQLite file; `None` on PostgreSQL.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match &self.place {
@@ -156,6 +164,16 @@ impl Bench {
 
     pub(crate) async fn deployment_of(&self, person: &Person) -> Deployment {
         self.store.create_deployment(&deployment(person)).await.unwrap()
+    }
+}
+
+/// A transaction of another program.
+pub(crate) struct Open(sqlx::PgConnection);
+
+impl Open {
+    pub(crate) async fn commit(mut self) {
+        sqlx::raw_sql("COMMIT").execute(&mut self.0).await.unwrap();
+        self.0.close().await.unwrap();
     }
 }
 
