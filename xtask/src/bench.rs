@@ -12,7 +12,6 @@ mod costs;
 mod gateway;
 mod growth;
 mod hold;
-mod http;
 mod load;
 mod needs;
 mod options;
@@ -20,7 +19,6 @@ mod peers;
 mod protocols;
 mod proxies;
 mod report;
-mod service;
 mod soak;
 mod streams;
 mod transfer;
@@ -62,22 +60,20 @@ struct Bench<'a> {
 }
 
 /// Files of one run.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    const PREFIX: &str = "ogel-bench-";
-
-    /// Removes what runs that were killed have left, too.
-    fn make() -> Result<Self> {
+    /// Removes what runs that were killed have left, too. `prefix` says whose they are.
+    pub(crate) fn make(prefix: &str) -> Result<Self> {
         let parent = std::env::temp_dir();
         for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(process) = name.strip_prefix(Self::PREFIX) else { continue };
+            let Some(process) = name.strip_prefix(prefix) else { continue };
             if !PathBuf::from("/proc").join(process).exists() {
                 drop(Self(entry.path()));
             }
         }
-        let folder = Self(parent.join(format!("{}{}", Self::PREFIX, std::process::id())));
+        let folder = Self(parent.join(format!("{prefix}{}", std::process::id())));
         std::fs::create_dir_all(&folder.0).map_err(|error| error.to_string())?;
         Ok(folder)
     }
@@ -98,7 +94,7 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result {
         Some(path) => path.canonicalize().map_err(|error| format!("`{}`: {error}", path.display()))?,
         None => build(workspace)?,
     };
-    let folder = Scratch::make()?;
+    let folder = Scratch::make("ogel-bench-")?;
     let upstream = Upstream::start(&folder.0)?;
     let bench = Bench { options: &options, folder, ogeld, upstream };
     let (mut done, mut failed) = (Vec::new(), Vec::new());

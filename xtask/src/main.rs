@@ -4,11 +4,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
 
 mod bench;
+mod chaos;
 mod ci;
+mod cluster;
 mod fuzz;
 mod generate;
+mod http;
 mod postgres;
 mod preflight;
+mod service;
 mod shell;
 mod supply_chain;
 mod tidy;
@@ -27,6 +31,8 @@ Usage: cargo xtask <CHORE>
   ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
   fuzz [SECONDS]       run every fuzz target for so long (default 60)
   bench [OPTION…]      figures beside nginx, HAProxy and Caddy, into BENCHMARKS.md (`bench --help`)
+  cluster              three ogeld on one PostgreSQL, one Redis and one Ghost behind HAProxy, until Ctrl-C
+  chaos [OPTION…]      kill, stall and starve them, and count what got lost (`chaos --help`)
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
   tidy                 the rules that no compiler knows
@@ -46,6 +52,12 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, options)),
         // The benchmark's own second process, so that its memory is not counted as ours.
         ["bench-hold", arguments @ ..] => bench::hold(arguments),
+        ["cluster"] => Workspace::load().and_then(|workspace| cluster::foreground(&workspace)),
+        ["chaos", "--help" | "-h"] => {
+            print!("{}", chaos::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        ["chaos", options @ ..] => Workspace::load().and_then(|workspace| chaos::run(&workspace, options)),
         ["ci"] => Workspace::load().and_then(ci::run),
         ["fuzz"] => Workspace::load().and_then(|workspace| fuzz::run(&workspace, 60)),
         ["fuzz", seconds] => match seconds.parse() {

@@ -4,11 +4,11 @@
 //! closes, the script stops the server and removes the files. A pipe closes on success, failure, panic, Ctrl-C and even
 //! SIGKILL, so no signal handler is needed and nothing can be left behind.
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::workspace::Workspace;
 use crate::{Result, shell};
@@ -18,14 +18,29 @@ const SCRIPT: &str = include_str!("postgres.sh");
 /// What the tests read the cluster's address from.
 pub(crate) const URL_VARIABLE: &str = "OGEL_TEST_POSTGRES_URL";
 
+/// What an acknowledged write is worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commits {
+    /// It may be lost with the server: enough for tests, and faster.
+    Lazy,
+    /// It outlives the server's processes.
+    Durable,
+}
+
 /// Lives as long as this value.
 pub(crate) struct Cluster {
     pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     keeper: Child,
+    answers: BufReader<ChildStdout>,
 }
 
 impl Cluster {
     pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
+        Self::start_with(workspace, Commits::Lazy)
+    }
+
+    pub(crate) fn start_with(workspace: &Workspace, commits: Commits) -> Result<Self> {
         let programs = programs().ok_or("the PostgreSQL server programs (`initdb`, `pg_ctl`) are not installed")?;
         let port = free_port().map_err(|error| format!("no free port on the loopback address: {error}"))?;
         // PostgreSQL refuses to run as root, and whom we become instead may be barred from a clone in root's home.
@@ -40,6 +55,7 @@ impl Cluster {
             .env("OGEL_PG_PROGRAMS", programs)
             .env("OGEL_PG_DIR", parent.join(format!("ogel-postgres-{}", std::process::id())))
             .env("OGEL_PG_PORT", port.to_string())
+            .env("OGEL_PG_COMMIT", if commits == Commits::Durable { "local" } else { "off" })
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
@@ -47,15 +63,40 @@ impl Cluster {
             .spawn()
             .map_err(|error| format!("the PostgreSQL script cannot be started: {error}"))?;
 
-        let mut answer = String::new();
         let stdout = keeper.stdout.take().ok_or("the PostgreSQL script has no output")?;
-        BufReader::new(stdout).read_line(&mut answer).map_err(|error| error.to_string())?;
-        let cluster = Self { url: format!("postgres://ogel@127.0.0.1:{port}/postgres"), keeper };
-        if answer.trim() == "ready" {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let url = format!("postgres://ogel@{address}/postgres");
+        let mut cluster = Self { url, address, keeper, answers: BufReader::new(stdout) };
+        if cluster.answer()? == "ready" {
             Ok(cluster)
         } else {
             Err("PostgreSQL did not start; its log is above".to_owned())
         }
+    }
+
+    /// Ends every process of the server at once, as a crash does.
+    pub(crate) fn crash(&mut self) -> Result {
+        self.tell("crash")
+    }
+
+    /// Starts it again on what the crash left.
+    pub(crate) fn start_again(&mut self) -> Result {
+        self.tell("start")
+    }
+
+    fn tell(&mut self, word: &str) -> Result {
+        let stdin = self.keeper.stdin.as_mut().ok_or("the PostgreSQL script takes no words any more")?;
+        writeln!(stdin, "{word}").map_err(|error| error.to_string())?;
+        match &*self.answer()? {
+            "done" => Ok(()),
+            answer => Err(format!("PostgreSQL did not {word}: {answer}")),
+        }
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).map_err(|error| error.to_string())?;
+        Ok(answer.trim().to_owned())
     }
 }
 

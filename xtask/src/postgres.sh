@@ -23,10 +23,18 @@ port = $OGEL_PG_PORT
 unix_socket_directories = ''
 max_connections = 200
 fsync = off
-synchronous_commit = off
+synchronous_commit = $OGEL_PG_COMMIT
 full_page_writes = off
 END
-"$OGEL_PG_PROGRAMS/pg_ctl" -D "$OGEL_PG_DIR/data" -l "$OGEL_PG_DIR/server.log" -w start >"$OGEL_PG_DIR/start.log" 2>&1 || fail
+start() {
+  "$OGEL_PG_PROGRAMS/pg_ctl" -D "$OGEL_PG_DIR/data" -l "$OGEL_PG_DIR/server.log" -w start >"$OGEL_PG_DIR/start.log" 2>&1
+}
+start || fail
 
 echo ready
-while read -r _; do :; done
+while read -r word; do
+  case $word in
+    crash) "$OGEL_PG_PROGRAMS/pg_ctl" -D "$OGEL_PG_DIR/data" -m immediate -w stop >/dev/null 2>&1 && echo done || echo failed ;;
+    start) start && echo done || echo failed ;;
+  esac
+done

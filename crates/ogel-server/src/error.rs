@@ -56,7 +56,13 @@ impl From<StoreError> for Failure {
                 Error::new(ErrorCode::Conflict, thing)
             }
             StoreError::ForeignKey => Error::new(ErrorCode::Conflict, "what this refers to was removed meanwhile"),
-            StoreError::Unavailable(_) | StoreError::Full(_) => Error::new(
+            // Nothing was written. Only an operator can help, so clients should not hurry.
+            StoreError::Full(_) => Error::new(
+                ErrorCode::StorageFull,
+                "the database's disk is full, so this was not done; its operator has to make room",
+            )
+            .retry_after(Duration::from_secs(60)),
+            StoreError::Unavailable(_) => Error::new(
                 ErrorCode::DatabaseUnavailable,
                 "the database cannot take this right now; try again in a moment",
             )

@@ -2,6 +2,7 @@
 
 use crate::{Result, StoreError};
 use sqlx::{
+    Connection as _,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -121,7 +122,18 @@ impl Store {
                 // There is no network between us that could have cut it.
                 .test_before_acquire(false)
         };
-        let write = patiently(|| pool(1).connect_with(options.clone())).await?;
+        // After a commit that failed (a full disk), SQLite has ended the transaction, but the driver counts it as open and
+        // refuses to begin another one on that connection, for ever. Such a connection is replaced.
+        let write = || {
+            pool(1).after_release(|connection, _| {
+                Box::pin(async move {
+                    // What the driver still has to do comes before the answer to this.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+        };
+        let write = patiently(|| write().connect_with(options.clone())).await?;
         let read = pool(config.max_connections.clamp(1, 64)).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Pool::Lite { read, write })
     }

@@ -113,7 +113,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
 /// A request after the other on one connection, under valgrind.
 fn profile(bench: &Bench<'_>, plan: &Plan, account: &Account, route: &Route, requests: u32) -> Result<Profile> {
     let file = bench.folder.0.join("callgrind.out");
-    let valgrind = super::service::program("valgrind").ok_or("valgrind is not installed")?;
+    let valgrind = crate::service::program("valgrind").ok_or("valgrind is not installed")?;
     let output = format!("--callgrind-out-file={}", file.display());
     let gateway = plan.start("ogeld", &[&*valgrind.to_string_lossy(), "--tool=callgrind", &output])?;
     let (mut connection, path) = (gateway.connect()?, route.path(&account.project));

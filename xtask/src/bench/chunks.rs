@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use super::gateway::STREAMED;
-use super::http::Connection;
 use super::load::quantile;
 use super::peers::plain_nginx;
 use super::report::{Section, figure};
-use super::service::free_address;
 use super::streams::{self, INTERVAL};
 use super::{Bench, Result};
+use crate::http::Connection;
+use crate::service::free_address;
 
 /// Milliseconds added to the direct way.
 const ADDED_P50_MS: f64 = 0.2;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::gateway::{Account, Gateway, text};
-use super::http::Connection;
+use super::gateway::{Account, Gateway};
 use super::peers::{self, YARDSTICK};
 use super::report::{Section, figure};
-use super::service::{Process, Service, free_address};
 use super::{Bench, Result, hold, main_route};
+use crate::http::{Connection, text};
+use crate::service::{Process, Service, free_address};
 use crate::shell;
 
 /// In MiB.

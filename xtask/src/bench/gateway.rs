@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::http::{Connection, bearer};
 use super::load::Target;
-use super::service::{Service, free_address};
 use crate::Result;
+use crate::http::{Connection, bearer, text};
+use crate::service::{Service, free_address};
 
 /// A way through the gateway.
 pub(crate) struct Route {
@@ -171,9 +171,4 @@ impl Gateway {
         let (status, _) = self.connect()?.call("GET", &path, &headers, &[])?;
         Ok((200..300).contains(&status))
     }
-}
-
-/// A text in an answer, by its JSON pointer.
-pub(crate) fn text<'a>(answer: &'a Value, place: &str) -> Result<&'a str> {
-    answer.pointer(place).and_then(Value::as_str).ok_or_else(|| format!("an answer lacks `{place}`: {answer}"))
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::http::Connection;
 use crate::Result;
+use crate::http::Connection;
 
 /// Opens a share of the connections each.
 const THREADS: usize = 4;

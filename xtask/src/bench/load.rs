@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::service::Process;
+use crate::service::Process;
 use crate::{Result, shell};
 
 /// Connections of a load.

@@ -1,8 +1,8 @@
 //! The programs that the benchmark runs. As root on Debian they are installed; elsewhere the missing ones are named.
 
-use super::service::program;
 use crate::Result;
 use crate::preflight::{self, Need};
+use crate::service::program;
 
 const NEEDS: &[Need] = &[
     Need { name: "nginx", reason: "the upstream, and the yardstick", packages: &["nginx"], present: || has("nginx") },

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::load::Target;
-use super::service::{Service, free_address, program};
 use super::upstream::nginx;
 use crate::Result;
+use crate::service::{Service, free_address, program};
 
 /// A gateway that runs.
 pub(crate) struct Peer {

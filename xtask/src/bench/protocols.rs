@@ -5,8 +5,8 @@ use std::process::Command;
 use super::load::{CONNECTIONS, median};
 use super::peers::limited_nginx;
 use super::report::{Section, figure};
-use super::service::free_address;
 use super::{Bench, Result, main_route};
+use crate::service::free_address;
 use crate::shell;
 
 /// CPU per request against nginx over the same protocol.

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::http::Connection;
 use super::load::{CONNECTIONS, Target};
 use super::report::{Section, figure};
 use super::{Bench, Result, main_route};
+use crate::http::Connection;
 
 /// MiB, from a tenth of the time, when everything that is kept is there, to after idling.
 const GROWTH_MIB: f64 = 4.0;

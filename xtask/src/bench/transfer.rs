@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::gateway::STREAMED;
-use super::http::Connection;
 use super::peers::plain_nginx;
 use super::report::{Section, figure};
-use super::service::{Process, free_address};
 use super::{Bench, Result, streams};
+use crate::http::Connection;
+use crate::service::{Process, free_address};
 use std::net::SocketAddr;
 
 /// Resident memory that a long body may take, whatever its length.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::service::{Process, Service, free_address, program};
+use crate::service::{Process, Service, free_address, program};
 use crate::{Result, shell};
 
 pub(crate) struct Upstream {

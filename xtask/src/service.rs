@@ -1,4 +1,4 @@
-//! Programs that run beside the benchmark, and what the kernel says of them.
+//! Programs that run beside a chore, and what the kernel says of them.
 //!
 //! Each is kept by a small shell whose standard input is a pipe from us: when the pipe closes, on success, failure, panic
 //! or SIGKILL alike, the shell ends the program and everything it started. Nothing is left on a port.
@@ -67,6 +67,13 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Ends it as a crash does, without a chance to say goodbye.
+    pub(crate) fn kill(self) -> Result {
+        self.process.signal("KILL")
+    }
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
@@ -81,7 +88,16 @@ impl Drop for Service {
 pub(crate) struct Process(u32);
 
 impl Process {
-    fn exists(self) -> bool {
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Sends a signal by its name, such as `KILL`.
+    pub(crate) fn signal(self, name: &str) -> Result {
+        shell::run(Command::new("kill").args(["-s", name, &self.0.to_string()]))
+    }
+
+    pub(crate) fn exists(self) -> bool {
         // A child that ended stays as a zombie until its keeper is told to stop.
         self.field("State").is_some_and(|state| !state.starts_with('Z'))
     }

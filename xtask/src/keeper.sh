@@ -3,7 +3,7 @@
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 log=$1
 shift
-"$@" </dev/null >"$log" 2>&1 &
+"$@" </dev/null >>"$log" 2>&1 &
 program=$!
 echo "$program"
 exec >/dev/null 2>&1

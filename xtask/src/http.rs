@@ -1,5 +1,5 @@
-//! The smallest HTTP/1.1 client that can sign up at a gateway, follow a stream and hold ten thousand connections. Load
-//! is made by `wrk` and `h2load`.
+//! The smallest HTTP/1.1 client that can sign up at a gateway, follow a stream and hold ten thousand connections. The
+//! benchmark's load is made by `wrk` and `h2load`; `chaos` needs to know what became of each single request.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -24,10 +24,15 @@ pub(crate) struct Head {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Result<Self> {
+        Self::open_within(address, Duration::from_secs(60))
+    }
+
+    /// One that waits so long for each piece of an answer.
+    pub(crate) fn open_within(address: SocketAddr, patience: Duration) -> Result<Self> {
         let stream = TcpStream::connect(address).map_err(|error| format!("cannot connect to {address}: {error}"))?;
         let prepare = || {
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(60)))
+            stream.set_read_timeout(Some(patience))
         };
         prepare().map_err(|error: std::io::Error| error.to_string())?;
         Ok(Self { address, stream: BufReader::new(stream) })
@@ -135,4 +140,9 @@ impl Connection {
 /// `Authorization` as a whole line.
 pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
+}
+
+/// A text in an answer, by its JSON pointer.
+pub(crate) fn text<'a>(answer: &'a Value, place: &str) -> Result<&'a str> {
+    answer.pointer(place).and_then(Value::as_str).ok_or_else(|| format!("an answer lacks `{place}`: {answer}"))
 }
