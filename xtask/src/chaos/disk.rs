@@ -62,7 +62,7 @@ pub(super) fn run(chaos: &Chaos<'_>) -> Result<Outcome> {
         }
         Ok(matches!(status, 201 | 202))
     };
-    for _ in 0..400 {
+    for _ in 0..chaos.many(400, 140) {
         attempt(&mut connection, &mut acknowledged)?;
     }
     let before = acknowledged.len();
