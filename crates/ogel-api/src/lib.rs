@@ -8,8 +8,9 @@
 //! - [`error`]: the one error table and the envelope every failure travels in
 //! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
 //! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`sites`],
-//!   [`domains`], [`meta`]
+//!   [`domains`], [`admin`], [`meta`]
 
+pub mod admin;
 pub mod auth;
 pub mod builds;
 pub mod deployments;

@@ -97,7 +97,8 @@ pub mod scope {
         DomainsRead,
         DomainsWrite,
         KeysRead,
-        KeysWrite
+        KeysWrite,
+        Admin
     );
 
     /// Any caller will do.

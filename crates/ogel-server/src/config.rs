@@ -283,6 +283,9 @@ settings! {
         open_signup: bool = true, env "OGEL_OPEN_SIGNUP";
         /// Days a login lasts without being used.
         session_days: u64 = 30, env "OGEL_SESSION_DAYS";
+        /// Who operates the platform and may use `admin/…`: user ids (`usr_…`) or e-mail addresses. Whoever has an account
+        /// with such an address is one, so make it before you name it.
+        operators: Vec<String> = Vec::new(), env "OGEL_OPERATORS";
         /// Passwords checked at the same time; each takes a core and 19 MiB for some ten milliseconds.
         concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
         /// Seconds that callers in memory are trusted while the database cannot be asked whether they were revoked; at most 30.
@@ -298,6 +301,16 @@ settings! {
         accept_wait_seconds: u64 = 8, env "OGEL_ACCEPT_WAIT_SECONDS";
         /// Minutes after which a deployment that has not ended counts as failed.
         deadline_minutes: u64 = 60, env "OGEL_DEPLOYMENT_DEADLINE_MINUTES";
+    }
+    /// Work that outlives any process: deployments and what else must come to its end. Replicas share it by leases.
+    work: Work {
+        /// Seconds a job stays with a replica that has died, before another one takes it. Clocks of replicas must agree
+        /// better than this.
+        lease_seconds: u64 = 10, env "OGEL_WORK_LEASE_SECONDS";
+        /// Jobs of one kind a replica works on at the same time.
+        concurrency: u64 = 32, env "OGEL_WORK_CONCURRENCY";
+        /// Failures in a row after which a job waits for an operator; with the pauses between them about an hour.
+        max_attempts: u64 = 160, env "OGEL_WORK_MAX_ATTEMPTS";
     }
     /// Keys that protect what is stored.
     secrets: Secrets {

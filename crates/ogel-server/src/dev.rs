@@ -160,6 +160,10 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
         remembered.account = Some(account.clone());
         write(&file, &remembered)?;
     }
+    // Whoever owns the machine operates the platform on it.
+    let mut config = Config::clone(&app.config());
+    config.auth.operators = vec![account.user_id.to_string()];
+    app.reconfigure(config);
     let running = run::start(&app, Vec::new()).await?;
     tell_ghost(&app, &running, &ghost)?;
     Ok((Dev { app, running, ghost, data_dir }, account))
@@ -248,7 +252,7 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
     let project = projects::new_project(app, &caller.viewer, &project).await?;
     let key = NewApiKey {
         name: "development".to_owned(),
-        scopes: None,
+        scopes: Some(Scope::ALL.to_vec()),
         project_id: None,
         organization_id: None,
         expires_at: None,

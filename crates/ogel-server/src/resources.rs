@@ -1,5 +1,6 @@
 //! The table of nouns: what exists under `/api/v2`, and where it is answered. No row, no route.
 
+mod admin;
 pub(crate) mod auth;
 pub(crate) mod builds;
 pub(crate) mod deployments;
@@ -93,6 +94,7 @@ pub const RESOURCES: &[Resource] = &[
     // Ghost reports from few addresses, and as often as builds change.
     Resource::new("webhooks", Plan::Native, webhooks::routes).with_classes(&[("ghost", Class::Free)]),
     Resource::new("billing", Plan::Forwarded, OpenApiRouter::new),
+    Resource::new("admin", Plan::Native, admin::routes),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
     Resource::new("version", Plan::Native, meta::version_routes).unlimited(),

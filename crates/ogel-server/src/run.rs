@@ -8,7 +8,7 @@ use crate::{
     secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
     takeover::{self, Predecessor},
-    tracker,
+    tracker, work,
     world::World,
 };
 use ogel_ghost::GhostConfig;
@@ -111,12 +111,13 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
             Some(operations::start(app, listen).await.doing(doing)?)
         }
     };
-    let count = tracker::resume(app)
-        .await
-        .map_err(|failure| failure.0.cause.unwrap_or("database".into()))
-        .doing("cannot read unfinished deployments")?;
-    if count > 0 {
-        tracing::info!(count, "unfinished deployments taken up");
+    work::start_renewing(app);
+    work::start::<tracker::Following>(app);
+    // Rows of a program that writes no jobs. In a moment more of them come to light than one batch: the next round.
+    let orphans =
+        app.store.enqueue_unfinished(app.world.now(), BATCH).await.doing("cannot read unfinished deployments")?;
+    if orphans > 0 {
+        tracing::info!(orphans, "deployments without a job taken up");
     }
     let state = app.clone();
     app.in_background(async move { housekeeping(&state).await });
@@ -127,10 +128,12 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, StartError> {
     text.parse().doing(format!("`{key}` is `{text}`, which is not an address and port"))
 }
 
+/// Rows looked at in one go.
+const BATCH: u32 = 1000;
+
 /// Removes what has expired, a bounded batch at a time.
 async fn housekeeping(app: &App) {
     const EVERY: Duration = Duration::from_secs(600);
-    const BATCH: u32 = 1000;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

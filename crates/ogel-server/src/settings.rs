@@ -45,7 +45,7 @@ impl Deref for Settings {
 }
 
 /// What cannot change while the process runs: sockets that are bound, connections and keys that are in use.
-fn fixed(config: &Config) -> [(&'static str, String); 6] {
+fn fixed(config: &Config) -> [(&'static str, String); 7] {
     let server = &config.server;
     [
         ("server.listen", server.listen.clone()),
@@ -68,6 +68,7 @@ fn fixed(config: &Config) -> [(&'static str, String); 6] {
                 config.studio,
             )
         }),
+        ("work.concurrency", config.work.concurrency.to_string()),
         ("secrets", config.secrets.encryption_key.expose().to_owned()),
     ]
 }

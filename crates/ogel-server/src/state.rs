@@ -19,6 +19,7 @@ use crate::{
     secrets::Sealer,
     settings::{Current, Settings},
     tracker::Tracker,
+    work::Work,
     world::World,
 };
 use arc_swap::Guard;
@@ -50,6 +51,8 @@ pub struct AppState {
     pub tracker: Tracker,
     /// What changed of late about who may do what.
     pub identities: Arc<Identities>,
+    /// This process's share of the work that outlives it.
+    pub work: Work,
     pub callers: Callers,
     /// Who may do what in which project.
     pub accesses: Accesses,
@@ -112,6 +115,7 @@ impl AppState {
             logs: Logs::new(ghost.clone()),
             tracker: Tracker::default(),
             callers: Callers::new(identities.clone()),
+            work: Work::new(world.uuid(), config.work.concurrency),
             limiter: Limiter::default(),
             hooks: Hooks::default(),
             access_log,

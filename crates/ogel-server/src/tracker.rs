@@ -1,67 +1,37 @@
 //! Follows every deployment that has not ended: hands it to Ghost, writes down what Ghost says of it, and tells those
-//! who wait. One task per deployment; Ghost's realtime events wake it, and it asks by itself when none come.
+//! who wait. Ghost's realtime events and webhooks make it look, and it looks by itself when none come.
 //!
-//! The row in the store is the truth. After a restart [`resume`] takes up every row that has not ended.
+//! A deployment that has not ended is a job of the queue `deployments` (`work.rs`): one replica follows it at a time, and
+//! another one takes over when that dies. Those who wait for it, on whatever replica, watch the row ([`follow`]).
 
-use crate::{bridge::STEP, error::Result, state::App, submission};
+mod watch;
+
+pub use watch::Tracker;
+pub(crate) use watch::{follow, wait_until};
+
+use crate::{
+    bridge::STEP,
+    error::Result,
+    state::App,
+    submission,
+    work::{self, Doer, Outcome},
+};
 use chrono::TimeDelta;
-use ogel_api::{deployments::DeploymentStatus, error::ErrorCode, id::DeploymentId};
+use ogel_api::{admin::Queue, deployments::DeploymentStatus, error::ErrorCode, id::DeploymentId};
 use ogel_ghost::{CallContext, Credential, DeploymentDoc};
-use ogel_store::{Deployment, Progress};
-use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::{Notify, watch};
+use ogel_store::{Deployment, Job, Progress, StoreError};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 type Row = Arc<Deployment>;
-
-/// What others know of a task.
-struct Followed {
-    row: watch::Receiver<Row>,
-    nudge: Arc<Notify>,
-}
-
-/// The running tasks, by deployment.
-#[derive(Default)]
-pub struct Tracker {
-    followed: Mutex<HashMap<DeploymentId, Followed>>,
-}
 
 /// Between two questions to Ghost: soon at first, then rarely, because events come as well.
 const FIRST_POLL: Duration = Duration::from_millis(250);
 const LAST_POLL: Duration = Duration::from_secs(5);
 
-/// The row as it changes. Starts a task unless one runs; an ended row never changes again.
-pub(crate) fn follow(app: &App, row: &Row) -> watch::Receiver<Row> {
-    if row.status.is_terminal() {
-        return watch::channel(row.clone()).1;
-    }
-    let mut followed = app.tracker.followed.lock();
-    if let Some(known) = followed.get(&row.id) {
-        return known.row.clone();
-    }
-    let (sender, receiver) = watch::channel(row.clone());
-    let nudge = Arc::new(Notify::new());
-    followed.insert(row.id, Followed { row: receiver.clone(), nudge: nudge.clone() });
-    drop(followed);
-    let state = app.clone();
-    let id = row.id;
-    app.in_background(async move {
-        let task = Task { app: state.clone(), row: sender, nudge };
-        tokio::select! {
-            () = task.run() => {}
-            // The row stays as it is; the next start takes it up.
-            () = state.shutdown.cancelled() => {}
-        }
-        state.tracker.followed.lock().remove(&id);
-    });
-    receiver
-}
-
-/// Wakes the task of a deployment whose row was changed by somebody else.
-pub(crate) fn nudge(app: &App, id: DeploymentId) {
-    if let Some(followed) = app.tracker.followed.lock().get(&id) {
-        followed.nudge.notify_one();
-    }
+/// Something happened to the deployment, or should happen to it: whoever follows it looks at once.
+pub(crate) async fn nudge(app: &App, id: DeploymentId) -> Result<(), StoreError> {
+    work::hasten(app, Queue::Deployments, id.0).await
 }
 
 /// Asks Ghost now, because somebody said that the deployment changed. What Ghost says is written down when this returns;
@@ -73,10 +43,10 @@ pub(crate) async fn look(app: &App, row: Deployment) -> Result<()> {
     match app.ghost.get_deployment(context, credential, &project.id, &row.ogel_deployment_id).await {
         Ok(document) => {
             let id = row.id;
-            let task = Task { app: app.clone(), row: watch::channel(Arc::new(row)).0, nudge: Arc::default() };
-            task.record(&document).await?;
-            nudge(app, id);
-            Ok(())
+            let mut following = Following::new(app, id.0);
+            following.know(Some(row));
+            following.record(&document).await?;
+            Ok(nudge(app, id).await?)
         }
         // Said of something that Ghost does not have: the follower decides what that means.
         Err(error) if error.code == ErrorCode::NotFound => Ok(()),
@@ -84,108 +54,81 @@ pub(crate) async fn look(app: &App, row: Deployment) -> Result<()> {
     }
 }
 
-/// The row once `done` holds for it, or as it stands after `wait`.
-pub(crate) async fn wait_until(app: &App, row: Row, wait: Duration, done: impl Fn(&Deployment) -> bool) -> Row {
-    let mut receiver = follow(app, &row);
-    let _ = tokio::time::timeout(wait, receiver.wait_for(|row| done(row))).await;
-    receiver.borrow().clone()
-}
-
-/// Takes up every deployment that had not ended when the process stopped.
-pub(crate) async fn resume(app: &App) -> Result<usize> {
-    let mut after = None;
-    let mut count = 0;
-    loop {
-        let page = app.store.unfinished_deployments(500, after).await?;
-        for row in &page.rows {
-            follow(app, &Arc::new(row.clone()));
-        }
-        count += page.rows.len();
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(count),
-        }
-    }
-}
-
-/// One deployment's follower.
-struct Task {
+/// One deployment, as this process follows it.
+pub(crate) struct Following {
     app: App,
-    row: watch::Sender<Row>,
-    nudge: Arc<Notify>,
+    id: DeploymentId,
+    /// As it was last read or written. `None`: it is no more.
+    row: Option<Row>,
+    events: Option<ogel_ghost::Subscription>,
+    pause: Duration,
 }
 
-impl Task {
-    async fn run(&self) {
-        let mut failures = 0u32;
-        let mut pause = FIRST_POLL;
-        let mut events = None;
-        loop {
-            match self.step().await {
-                Ok(()) => failures = 0,
-                Err(failure) => {
-                    failures += 1;
-                    let (code, cause) = (failure.code(), failure.0.cause.as_deref().map(ToString::to_string));
-                    let id = self.current().id;
-                    tracing::warn!(deployment.id = %id, %code, cause, attempt = failures, "deployment could not be advanced");
-                }
-            }
-            let row = self.current();
-            if row.status.is_terminal() {
-                return;
-            }
-            if events.is_none() && row.submitted_at.is_some() {
-                events = self.subscribe().await;
-            }
-            // Full jitter, so that many deployments do not ask a recovering Ghost in step.
-            let base =
-                if failures > 0 { LAST_POLL.min(FIRST_POLL * 2u32.saturating_pow(failures.min(8))) } else { pause };
-            let jitter = base.mul_f64((self.app.world.entropy.next() % 1000) as f64 / 1000.0);
-            let sleep = if failures > 0 { jitter.max(FIRST_POLL) } else { base };
-            pause = LAST_POLL.min(pause * 2);
-            self.wait(sleep, &mut events).await;
-        }
+impl Doer for Following {
+    const QUEUE: Queue = Queue::Deployments;
+
+    fn new(app: &App, id: Uuid) -> Self {
+        Self { app: app.clone(), id: DeploymentId(id), row: None, events: None, pause: FIRST_POLL }
     }
 
-    fn current(&self) -> Row {
-        self.row.borrow().clone()
-    }
-
-    /// Returns early when somebody nudges or Ghost says something of this deployment.
-    async fn wait(&self, sleep: Duration, events: &mut Option<ogel_ghost::Subscription>) {
-        let deadline = tokio::time::Instant::now() + sleep;
-        loop {
-            let event = async {
-                match events.as_mut() {
-                    Some(subscription) => subscription.next().await,
-                    None => std::future::pending().await,
-                }
+    async fn step(&mut self, job: &Job) -> Outcome {
+        let advanced = self.advance().await;
+        let Some(row) = &self.row else {
+            return match advanced {
+                Ok(()) => Outcome::Done,
+                Err(failure) => Outcome::Failed(failure),
             };
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return,
-                () = self.nudge.notified() => return,
-                event = event => match event {
-                    Some(ogel_ghost::RealtimeEvent::Deployment(document)) if document.id == self.current().ogel_deployment_id => return,
-                    Some(ogel_ghost::RealtimeEvent::Deployment(_) | ogel_ghost::RealtimeEvent::Log { .. }) => {}
-                    Some(_) => return,
-                    None => *events = None,
-                },
+        };
+        if row.status.is_terminal() {
+            return Outcome::Done;
+        }
+        match advanced {
+            Ok(()) => {
+                if self.events.is_none() && row.submitted_at.is_some() {
+                    self.events = self.subscribe().await;
+                }
+                let pause = self.pause;
+                self.pause = LAST_POLL.min(pause * 2);
+                Outcome::Later(pause)
             }
+            // Ghost has it, and will say how it ended whenever it can be asked again; the deadline is the end of that.
+            Err(failure) if row.submitted_at.is_some() => {
+                tracing::warn!(deployment.id = %self.id, code = %failure.code(), "deployment could not be looked at");
+                Outcome::Later(work::backoff(&self.app, job.attempts.unsigned_abs()).max(self.pause).min(LAST_POLL))
+            }
+            Err(failure) => Outcome::Failed(failure),
         }
     }
 
+    /// Ghost says something of this deployment.
+    async fn event(&mut self) {
+        loop {
+            let Some(events) = &mut self.events else { return std::future::pending().await };
+            match events.next().await {
+                Some(ogel_ghost::RealtimeEvent::Deployment(document))
+                    if self.row.as_ref().is_some_and(|row| document.id == row.ogel_deployment_id) =>
+                {
+                    return;
+                }
+                Some(ogel_ghost::RealtimeEvent::Deployment(_) | ogel_ghost::RealtimeEvent::Log { .. }) => {}
+                Some(_) => return,
+                None => self.events = None,
+            }
+        }
+    }
+}
+
+impl Following {
     async fn subscribe(&self) -> Option<ogel_ghost::Subscription> {
-        let project = self.app.bridge.known_project(self.current().project_id).await.ok()??;
+        let project = self.app.bridge.known_project(self.row.as_ref()?.project_id).await.ok()??;
         Some(self.app.logs.realtime().subscribe(&ogel_ghost::channel::project_deployments(&project.id)).await)
     }
 
     /// Brings the row one step further.
-    async fn step(&self) -> Result<()> {
+    async fn advance(&mut self) -> Result<()> {
         // What others wrote meanwhile: a wish to cancel.
-        let row = self.reload().await?;
-        if row.status.is_terminal() {
-            return Ok(());
-        }
+        self.reload().await?;
+        let Some(row) = self.row.clone().filter(|row| !row.status.is_terminal()) else { return Ok(()) };
         let age = self.app.world.now() - row.created_at;
         if age > TimeDelta::minutes(i64::try_from(self.app.config().deployments.deadline_minutes).unwrap_or(60)) {
             return self.give_up(&row).await;
@@ -219,13 +162,14 @@ impl Task {
         }
     }
 
-    async fn submit(&self, row: &Row) -> Result<()> {
+    async fn submit(&mut self, row: &Row) -> Result<()> {
         if row.cancel_requested_at.is_some() && !self.reached_ghost(row).await? {
             return self.end(DeploymentStatus::Canceled, "canceled before it began").await;
         }
         match submission::submit(&self.app, row).await {
             Ok(document) => {
                 self.app.store.record_submission(row.id, &document.build_id, self.app.world.now()).await?;
+                self.reload().await?;
                 self.record(&document).await
             }
             Err(failure) if submission::is_final(&failure) => {
@@ -250,10 +194,11 @@ impl Task {
     }
 
     /// Writes down what Ghost says, and tells those who wait.
-    async fn record(&self, document: &DeploymentDoc) -> Result<()> {
+    async fn record(&mut self, document: &DeploymentDoc) -> Result<()> {
+        let Some(row) = &self.row else { return Ok(()) };
         let status = match document.status {
             // A word this build does not know is not an end, so it changes nothing.
-            DeploymentStatus::Unrecognized => self.current().status,
+            DeploymentStatus::Unrecognized => row.status,
             known => known,
         };
         let completed_at = status.is_terminal().then(|| document.completed_at.unwrap_or_else(|| self.app.world.now()));
@@ -273,13 +218,13 @@ impl Task {
         .await
     }
 
-    async fn end(&self, status: DeploymentStatus, reason: &str) -> Result<()> {
+    async fn end(&mut self, status: DeploymentStatus, reason: &str) -> Result<()> {
         let error = (status == DeploymentStatus::Failed).then(|| reason.to_owned());
         self.write(Progress { error, completed_at: Some(self.app.world.now()), ..Progress::to(status) }).await
     }
 
     /// Past its deadline: Ghost is asked to stop, but its answer is not waited for any longer.
-    async fn give_up(&self, row: &Row) -> Result<()> {
+    async fn give_up(&mut self, row: &Row) -> Result<()> {
         if let Some(project) = self.app.bridge.known_project(row.project_id).await? {
             let credential = Credential::ProjectKey(&project.key);
             let context = CallContext::within(STEP);
@@ -293,32 +238,29 @@ impl Task {
         self.end(DeploymentStatus::Failed, &format!("it did not end within {minutes} minutes")).await
     }
 
-    async fn write(&self, progress: Progress) -> Result<()> {
+    async fn write(&mut self, progress: Progress) -> Result<()> {
         // Most answers bring nothing new, and each write is a commit to disk.
-        if !progress.changes(&self.current()) {
+        if self.row.as_ref().is_none_or(|row| !progress.changes(row)) {
             return Ok(());
         }
-        match self.app.store.record_progress(self.current().id, &progress, self.app.world.now()).await? {
+        match self.app.store.record_progress(self.id, &progress, self.app.world.now()).await? {
             Some(row) => {
-                self.row.send_replace(Arc::new(row));
+                self.know(Some(row));
                 Ok(())
             }
             // It had ended already, or Ghost told us old news.
-            None => self.reload().await.map(drop),
+            None => self.reload().await,
         }
     }
 
-    /// The row as the store has it now. One that was deleted counts as canceled.
-    async fn reload(&self) -> Result<Row> {
-        let known = self.current();
-        let row = match self.app.store.deployment_for_follower(known.id).await? {
-            Some(row) => row,
-            None => Deployment { status: DeploymentStatus::Canceled, ..(*known).clone() },
-        };
-        let row = Arc::new(row);
-        if row != known {
-            self.row.send_replace(row.clone());
-        }
-        Ok(row)
+    async fn reload(&mut self) -> Result<()> {
+        let row = self.app.store.deployment_for_follower(self.id).await?;
+        self.know(row);
+        Ok(())
+    }
+
+    fn know(&mut self, row: Option<Deployment>) {
+        self.row = row.map(Arc::new);
+        self.app.tracker.tell(self.id, self.row.as_ref());
     }
 }

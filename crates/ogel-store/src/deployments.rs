@@ -3,19 +3,20 @@
 //! A row that has not ended is at the same time the note that there is work to do: whoever finds it may go on with it.
 
 use crate::{
-    Page, PageRequest, Result, Store, StoreError, Viewer,
+    Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
     events::{ADD, Said, add_event},
     pool::{on_read, on_write},
     viewer::{seen_by, sees_project},
     words::{Seen, row},
+    work::enqueue,
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    admin::Queue,
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{BuildId, DeploymentId, ProjectId, UserId},
     organizations::Role,
 };
-use uuid::Uuid;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Deployment {
@@ -118,6 +119,25 @@ pub struct NewDeployment {
     pub redeploy_of: Option<DeploymentId>,
     pub created_by: UserId,
     pub created_at: DateTime<Utc>,
+    /// Who hands it to Ghost.
+    pub hold: Hold,
+}
+
+impl NewDeployment {
+    fn new_job(&self) -> NewJob {
+        NewJob {
+            queue: Queue::Deployments,
+            id: self.id.0,
+            due_at: self.created_at,
+            hold: Some(self.hold),
+            created_at: self.created_at,
+        }
+    }
+
+    /// What its maker holds once it is written.
+    pub fn job(&self) -> Job {
+        self.new_job().taken()
+    }
 }
 
 impl std::fmt::Debug for NewDeployment {
@@ -162,7 +182,7 @@ const PAGE_OF_PROJECT: &str = page_of_deployments!("AND deployments.project_id =
 const PAGE_OF_ALL: &str = page_of_deployments!("");
 
 impl Store {
-    /// `pending`, under the caller's id. `ForeignKey` when there is no such project among its maker's.
+    /// `pending`, under the caller's id, together with the job to bring it to its end. `ForeignKey` when there is no such project among its maker's.
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Deployment> {
         let tags = serde_json::to_string(&new.tags).map_err(|error| StoreError::Other(Box::new(error)))?;
         let row: Option<Deployment> = on_write!(self, db => {
@@ -189,6 +209,7 @@ impl Store {
                     let said = Said { related: Some(new.id), ..by };
                     add_event!(tx, ADD, repeated, DeploymentEventType::Redeployed, said, new.created_at);
                 }
+                enqueue!(tx, &new.new_job());
             }
             tx.commit().await?;
             row
@@ -241,19 +262,15 @@ impl Store {
             .bind(ogel_deployment_id).fetch_optional(db).await?))
     }
 
-    /// For the follower at start: everybody's deployments that have not ended, newest first.
-    pub async fn unfinished_deployments(
-        &self,
-        limit: u32,
-        after: Option<(DateTime<Utc>, Uuid)>,
-    ) -> Result<Page<Deployment>> {
-        let request = PageRequest { limit, after };
-        let rows = on_read!(self, db => sqlx::query_as(concat!(
-            "SELECT ", columns!(), " FROM deployments WHERE status IN ('pending', 'building') \
-             AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3"))
-            .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
-            .fetch_all(db).await?);
-        Ok(request.page(rows, |row: &Deployment| (row.created_at, row.id.0)))
+    /// Writes a job for at most `limit` deployments that have not ended and have none: rows that another program wrote, or
+    /// an older one of ours. Answers how many.
+    pub async fn enqueue_unfinished(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
+        Ok(on_write!(self, db => sqlx::query(
+            "INSERT INTO work (queue, id, due_at, attempts, fence, created_at) \
+             SELECT 'deployments', id, $1, 0, 0, $1 FROM deployments WHERE status IN ('pending', 'building') \
+               AND NOT EXISTS (SELECT 1 FROM work WHERE work.queue = 'deployments' AND work.id = deployments.id) \
+             ORDER BY created_at LIMIT $2 ON CONFLICT (queue, id) DO NOTHING")
+            .bind(now).bind(i64::from(limit)).execute(db).await?.rows_affected()))
     }
 
     /// How many of the project's deployments have not ended.

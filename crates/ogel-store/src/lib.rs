@@ -26,6 +26,7 @@ mod sessions;
 mod users;
 mod viewer;
 mod words;
+mod work;
 
 pub use api_keys::ApiKey;
 pub use deployments::{Deployment, DeploymentFilter, NewDeployment, Progress};
@@ -43,5 +44,6 @@ pub use projects::Project;
 pub use sessions::Session;
 pub use users::User;
 pub use viewer::Viewer;
+pub use work::{Hold, Job, NewJob, QueueFigures};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -4,6 +4,7 @@
 use crate::ObjectKind;
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    admin::Queue,
     auth::Scope,
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId},
@@ -42,7 +43,7 @@ macro_rules! words { ($($word:ident),+) => { $(
         fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse()?) }
     }
 )+ } }
-words!(DeploymentEventType, DeploymentStatus, ObjectKind, Plan, Role);
+words!(DeploymentEventType, DeploymentStatus, ObjectKind, Plan, Queue, Role);
 
 impl<T: Column> Column for Option<T> {
     type Raw = Option<T::Raw>;

@@ -181,7 +181,8 @@ async fn create_api_key(
 pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) -> Result<ApiKeyCreated> {
     let name = shared::name(&body.name)?;
     let now = app.world.now();
-    let scopes = body.scopes.clone().unwrap_or_else(|| caller.scopes.clone());
+    let unasked = || caller.scopes.iter().copied().filter(|scope| *scope != Scope::Admin).collect();
+    let scopes = body.scopes.clone().unwrap_or_else(unasked);
     if scopes.is_empty() || scopes.contains(&Scope::Unrecognized) {
         let known = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("`, `");
         let message = format!("`scopes` takes one or more of `{known}`");

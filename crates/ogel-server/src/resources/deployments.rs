@@ -16,7 +16,7 @@ use crate::{
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     repository,
     state::App,
-    tracker,
+    tracker, work,
 };
 use axum::{
     extract::State,
@@ -197,31 +197,29 @@ async fn start(
             app.sealer.seal(&env_context(id), &plain).map_err(Error::internal)
         })
         .transpose()?;
-    let row = app
-        .store
-        .create_deployment(&ogel_store::NewDeployment {
-            id,
-            project_id: project.id,
-            build_id: BuildId(app.world.uuid()),
-            // Until the repository has been cloned and its default branch is known.
-            branch: body.branch.clone().unwrap_or_else(|| "HEAD".to_owned()),
-            repo_url: body.repo_url.clone(),
-            commit_sha: body.commit_sha.clone(),
-            framework: body.framework.clone(),
-            root_directory: body.root_directory.clone(),
-            install_command: body.install_command.clone(),
-            build_command: body.build_command.clone(),
-            output_directory: body.output_directory.clone(),
-            env,
-            tags: body.tags.clone().unwrap_or_default(),
-            redeploy_of,
-            created_by: caller.user.id,
-            created_at: app.world.now(),
-        })
-        .await?;
-    let row = Arc::new(row);
-    tracker::follow(app, &row);
-    Ok(row)
+    let new = ogel_store::NewDeployment {
+        id,
+        project_id: project.id,
+        build_id: BuildId(app.world.uuid()),
+        // Until the repository has been cloned and its default branch is known.
+        branch: body.branch.clone().unwrap_or_else(|| "HEAD".to_owned()),
+        repo_url: body.repo_url.clone(),
+        commit_sha: body.commit_sha.clone(),
+        framework: body.framework.clone(),
+        root_directory: body.root_directory.clone(),
+        install_command: body.install_command.clone(),
+        build_command: body.build_command.clone(),
+        output_directory: body.output_directory.clone(),
+        env,
+        tags: body.tags.clone().unwrap_or_default(),
+        redeploy_of,
+        created_by: caller.user.id,
+        created_at: app.world.now(),
+        hold: work::hold(app),
+    };
+    let row = app.store.create_deployment(&new).await?;
+    work::begin::<tracker::Following>(app, new.job());
+    Ok(Arc::new(row))
 }
 
 /// What a build's environment is sealed as.
@@ -270,7 +268,7 @@ pub(super) async fn cancel(
         status if status.is_terminal() => return Err(not_cancelable(status)),
         _ => app.store.request_cancel(id, caller.user.id, app.world.now()).await?.unwrap_or(row),
     };
-    tracker::nudge(app, id);
+    tracker::nudge(app, id).await?;
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
     match row.status {

@@ -32,6 +32,8 @@ enum Stranger {
     NotFound,
     /// It only ever touches the caller's own things.
     OwnThingsOnly,
+    /// Whoever does not operate the platform is told to ask those who do.
+    NoOperator,
 }
 
 /// Operations everybody may call, and why.
@@ -120,6 +122,14 @@ on_both! {
                 let key = anonymous.with_token(key["secret"].as_str());
                 let error = attempt(&case, &key, &things).await.expect_error(403, "MISSING_SCOPE");
                 assert!(error["message"].as_str().unwrap().contains(case.scope), "{name}: {error}");
+            }
+
+            if case.stranger == Stranger::NoOperator {
+                for somebody in [&owner, &stranger] {
+                    let error = attempt(&case, somebody, &things).await.expect_error(403, "FORBIDDEN");
+                    assert!(error["message"].as_str().unwrap().contains("auth.operators"), "{name}: {error}");
+                }
+                continue;
             }
 
             // A stranger cannot tell the owner's thing from one that does not exist.

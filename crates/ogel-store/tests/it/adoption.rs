@@ -3,6 +3,7 @@
 
 use crate::support::*;
 use ogel_api::{
+    admin::Queue,
     deployments::DeploymentStatus,
     id::{DeploymentId, ProjectId, UserId},
     organizations::Role,
@@ -129,8 +130,11 @@ async fn the_founding_documents_own_tables_are_adopted_with_their_rows() {
                  VALUES ('{ENGINE}', 'newer', 'https://example.test/e.git', 'main', 'pending')"
             ))
             .await;
-        let waiting = bench.store.unfinished_deployments(10, None).await.unwrap().rows;
-        assert!(waiting.len() == 1 && waiting[0].submitted_at.is_some(), "not to be submitted a second time");
+        assert_eq!(bench.store.enqueue_unfinished(at(2), 10).await.unwrap(), 1, "the old one has a job from its adoption");
+        let jobs = bench.store.take_due(Queue::Deployments, hold(60), at(2), 10).await.unwrap();
+        let newer = jobs.iter().find(|job| job.id != id.0).unwrap();
+        let row = bench.store.deployment_for_follower(DeploymentId(newer.id)).await.unwrap().unwrap();
+        assert!(row.submitted_at.is_some(), "not to be submitted a second time");
     })
     .await;
 }

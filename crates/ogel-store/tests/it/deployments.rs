@@ -314,24 +314,12 @@ on_both! {
         assert_eq!(bench.store.request_cancel(DeploymentId(id()), person.user.id, at(4)).await.unwrap(), None);
     }
 
-    async fn everybodys_unfinished_deployments_are_found_and_counted(bench: Bench) {
+    async fn everybodys_unfinished_deployments_are_counted(bench: Bench) {
         let (person, other) = (bench.person().await, bench.person().await);
-        let mut expected = Vec::new();
         for (turn, owner) in [&person, &other, &person, &other, &person, &person].into_iter().enumerate() {
             let row = bench.deployment_of(owner).await;
             let status = [DeploymentStatus::Pending, DeploymentStatus::Building, DeploymentStatus::Success][turn % 3];
             bench.store.record_progress(row.id, &Progress::to(status), at(1)).await.unwrap().unwrap();
-            if !status.is_terminal() {
-                expected.push(row.id.0);
-            }
-        }
-        assert_eq!(expected.len(), 4);
-        let list = |request: ogel_store::PageRequest| {
-            let store = bench.store.clone();
-            async move { store.unfinished_deployments(request.limit, request.after).await }
-        };
-        for limit in [1, 3, 4, 10] {
-            assert_pages(&expected, limit, |row: &Deployment| row.id.0, list).await;
         }
         assert_eq!(bench.store.count_unfinished(person.project.id).await.unwrap(), 2);
         assert_eq!(bench.store.count_unfinished(other.project.id).await.unwrap(), 2);

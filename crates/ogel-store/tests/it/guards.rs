@@ -6,7 +6,7 @@ use ogel_api::{
     deployments::DeploymentStatus,
     id::{ApiKeyId, ProjectId},
 };
-use ogel_store::{Begin, NewDeployment, Progress, StoreError};
+use ogel_store::{Begin, DeploymentFilter, NewDeployment, Progress, StoreError};
 
 on_both! {
     async fn nobody_deploys_into_a_project_of_others(bench: Bench) {
@@ -93,9 +93,10 @@ on_both! {
         let person = bench.person().await;
         bench.deployment_of(&person).await;
         bench.deployment_of(&person).await;
-        let none = bench.store.unfinished_deployments(0, None).await.unwrap();
+        let (eyes, every) = (person.viewer(), DeploymentFilter::default());
+        let none = bench.store.deployments(&eyes, &every, &first(0)).await.unwrap();
         assert_eq!((none.rows.len(), none.next.is_some()), (1, true));
-        let all = bench.store.unfinished_deployments(u32::MAX, None).await.unwrap();
+        let all = bench.store.deployments(&eyes, &every, &first(u32::MAX)).await.unwrap();
         assert_eq!((all.rows.len(), all.next), (2, None));
     }
 }

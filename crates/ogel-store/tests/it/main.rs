@@ -20,3 +20,4 @@ mod sessions;
 mod statements;
 mod support;
 mod users;
+mod work;

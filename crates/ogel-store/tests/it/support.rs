@@ -6,8 +6,8 @@ use ogel_api::{
     organizations::Plan,
 };
 use ogel_store::{
-    ApiKey, Deployment, NewDeployment, Organization, Page, PageRequest, Project, Session, Store, StoreConfig, User,
-    Viewer,
+    ApiKey, Deployment, Hold, NewDeployment, Organization, Page, PageRequest, Project, Session, Store, StoreConfig,
+    User, Viewer,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::{
@@ -299,7 +299,13 @@ pub(crate) fn deployment(person: &Person) -> NewDeployment {
         redeploy_of: None,
         created_by: person.user.id,
         created_at: at(0),
+        hold: hold(60),
     }
+}
+
+/// A process that nobody else is, which takes jobs until `until`.
+pub(crate) fn hold(until: i64) -> Hold {
+    Hold { owner: id(), until: at(until) }
 }
 
 pub(crate) fn session(user: &User) -> Session {

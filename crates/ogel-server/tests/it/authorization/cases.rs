@@ -6,7 +6,7 @@ use ogel_api::organizations::Role;
 use serde_json::{Value, json};
 
 pub(super) fn cases() -> Vec<Case> {
-    use Stranger::{NotFound, OwnThingsOnly};
+    use Stranger::{NoOperator, NotFound, OwnThingsOnly};
     let case = |operation, method: Method, path, body, scope, stranger, role| Case {
         operation,
         method,
@@ -289,6 +289,7 @@ pub(super) fn cases() -> Vec<Case> {
             NotFound,
             Role::Developer,
         ),
+        case("list_queues", get.clone(), "/admin/queues", none.clone(), "admin", NoOperator, Role::Owner),
         case("get_build", get.clone(), "/builds/{build}", none.clone(), "builds:read", NotFound, Role::Viewer),
         case("get_build_logs", get, "/builds/{build}/logs", none.clone(), "builds:read", NotFound, Role::Viewer),
         case(
