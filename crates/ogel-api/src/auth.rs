@@ -40,6 +40,8 @@ string_enum! {
         /// A login of ours, by cookie or `Authorization: Bearer`.
         Session = "session",
         ApiKey = "apiKey",
+        /// A session of Studio's own login, by its cookie or `Authorization: Bearer`.
+        StudioSession = "studioSession",
     }
 }
 

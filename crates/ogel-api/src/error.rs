@@ -88,6 +88,8 @@ error_table! {
     Forbidden = "FORBIDDEN", FORBIDDEN, retry: false;
     /// The API key lacks a scope; the message names it.
     MissingScope = "MISSING_SCOPE", FORBIDDEN, retry: false;
+    /// The session of Studio's holds, but stands for nobody here. Ask the server's operators for an account.
+    AccountNotLinked = "ACCOUNT_NOT_LINKED", FORBIDDEN, retry: false;
     /// A cookie request came from another site.
     CrossSiteRequest = "CROSS_SITE_REQUEST", FORBIDDEN, retry: false;
     /// There is no such thing, or it is not the caller's to know of.

@@ -1,6 +1,7 @@
 //! The caller's own profile.
 
 use crate::{Client, Result};
+use http::Method;
 use ogel_api::users::{UpdateUser, User};
 
 impl Client {
@@ -12,5 +13,10 @@ impl Client {
     /// `PATCH users/me`
     pub async fn update_me(&self, change: &UpdateUser) -> Result<User> {
         self.patch(&["users", "me"], change).await
+    }
+
+    /// `POST users/me/sessions/revoke-all`: ends every login of the caller's; API keys stay.
+    pub async fn revoke_all_sessions(&self) -> Result<()> {
+        self.done(Method::POST, &["users", "me", "sessions", "revoke-all"]).await
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     error::Failure,
     limits::{Allowance, Limits},
     pipeline::RequestContext,
+    studio::StudioSession,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
@@ -29,6 +30,8 @@ pub struct Caller {
     pub viewer: Viewer,
     pub session_id: Option<SessionId>,
     pub api_key_id: Option<ApiKeyId>,
+    /// Where it is a session of Studio's own login.
+    pub studio: Option<StudioSession>,
     pub expires_at: Option<DateTime<Utc>>,
     /// The best plan of the organizations the credential reaches.
     pub plan: Plan,

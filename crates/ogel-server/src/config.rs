@@ -1,7 +1,9 @@
 //! The one configuration struct, from which the annotated default file and docs/config.md are made.
 //!
 //! A key stands once, in [`settings!`] below: its words, its default, its environment variable. Environment beats file
-//! beats default. Unknown keys are refused with the nearest known one.
+//! beats default. Unknown keys are refused with the nearest known one. Next: `config/`, rules of single sections.
+
+mod studio_sessions;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -96,6 +98,16 @@ impl Setting for u64 {
     }
     fn from_env(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Setting for Vec<Secret> {
+    const EXPECTED: &'static str = "a list separated by commas";
+    fn to_toml(&self) -> String {
+        toml::Value::Array(self.iter().map(|secret| toml::Value::String(secret.0.clone())).collect()).to_string()
+    }
+    fn from_env(text: &str) -> Option<Self> {
+        Some(<Vec<String> as Setting>::from_env(text)?.into_iter().map(Secret).collect())
     }
 }
 
@@ -256,6 +268,28 @@ settings! {
         /// Seconds a stream from it, or a WebSocket to it, may be silent.
         idle_seconds: u64 = 300, env "OGEL_STUDIO_IDLE_SECONDS";
     }
+    /// Sessions of Studio's own login (next-auth v4, Auth.js v5): recognised here by the cookie it has set, never written.
+    studio_sessions: StudioSessions {
+        /// `off`, or `jwt` for encrypted tokens (the libraries' choice without an adapter).
+        strategy: String = "off".to_owned(), env "OGEL_STUDIO_SESSIONS";
+        /// Studio's secrets, the one it seals with first, then older ones. Empty: from `AUTH_SECRET_3`, `AUTH_SECRET_2`,
+        /// `AUTH_SECRET_1`, `AUTH_SECRET` and `NEXTAUTH_SECRET`, as Studio takes them.
+        secrets: Vec<Secret> = Vec::new(), env "OGEL_STUDIO_SESSION_SECRETS";
+        /// Its cookie's names, if it chose them itself. Empty: those of both libraries, with and without `__Secure-`.
+        cookie_names: Vec<String> = Vec::new(), env "OGEL_STUDIO_SESSION_COOKIES";
+        /// The claim that holds the person's id at Studio.
+        user_id_claim: String = "sub".to_owned(), env "OGEL_STUDIO_USER_ID_CLAIM";
+        /// People whom Studio knows and we do not: `refuse` them, `link` them to the account with their verified e-mail
+        /// address, or `create` one where there is none.
+        unknown_users: String = "refuse".to_owned(), env "OGEL_STUDIO_UNKNOWN_USERS";
+        /// Whether Studio lets in nobody whose e-mail address is not theirs, so that one in a token counts as verified
+        /// without the claim `emailVerified` or `email_verified`.
+        trust_emails: bool = false, env "OGEL_STUDIO_TRUST_EMAILS";
+        /// The longest a token may still last, in days; 0 is any time.
+        longest_days: u64 = 400, env "OGEL_STUDIO_SESSION_LONGEST_DAYS";
+        /// The largest token in bytes, all its pieces together.
+        max_token_bytes: u64 = 16_384, env "OGEL_STUDIO_SESSION_MAX_BYTES";
+    }
     /// How often anybody may call: sliding windows, counted in memory. 0 is no limit.
     limits: Limits {
         /// Seconds a window is long.
@@ -338,6 +372,7 @@ impl Config {
         };
         let mut config = Self::parse(&text)?;
         config.apply_environment(lookup)?;
+        config.studio_sessions.take_secrets(lookup);
         Ok(config)
     }
 
@@ -378,6 +413,7 @@ impl Config {
             let problem = "is not set, but `studio.forward` names namespaces to send there".to_owned();
             return Err(ConfigError::Invalid { key: "studio.url", problem });
         }
+        self.studio_sessions.check()?;
         if self.ghost.api_key.is_empty() {
             let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
             return Err(ConfigError::Invalid { key: "ghost.api_key", problem });

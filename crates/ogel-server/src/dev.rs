@@ -280,6 +280,7 @@ fn caller(app: &App, user: User) -> Arc<Caller> {
         scopes: Scope::ALL.to_vec(),
         session_id: None,
         api_key_id: None,
+        studio: None,
         expires_at: None,
     })
 }

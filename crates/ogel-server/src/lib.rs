@@ -10,6 +10,7 @@
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
 //! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
 //! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
+//! - [`studio`]: sessions of Studio's own login
 //! - [`dev`]: everything on one machine with nothing installed
 
 // A request's whole way is one future, and its type is as deep as the way is long.
@@ -46,6 +47,7 @@ pub mod run;
 pub mod secrets;
 pub mod settings;
 pub mod state;
+pub mod studio;
 mod submission;
 pub mod takeover;
 pub mod tracker;

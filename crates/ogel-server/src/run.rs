@@ -154,6 +154,9 @@ async fn housekeeping(app: &App) {
         if let Err(error) = app.store.delete_expired_ghost_events(now, BATCH).await {
             tracing::warn!(%error, "ids of old webhooks could not be removed");
         }
+        if let Err(error) = app.store.delete_expired_revocations(now, BATCH).await {
+            tracing::warn!(%error, "revocations of sessions that are over could not be removed");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whoever reads it takes a snapshot per request; nobody waits for anybody.
 
-use crate::{config::Config, limits::Limits, resources::RESOURCES};
+use crate::{config::Config, limits::Limits, resources::RESOURCES, studio::StudioAuth};
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -17,6 +17,8 @@ pub struct Settings {
     pub trust_without_database: Duration,
     /// Whether Studio's backend answers for the noun at this place of the resource table.
     forwarded: Vec<bool>,
+    /// Studio's own sessions, where they are taken.
+    pub(crate) studio_auth: Option<StudioAuth>,
 }
 
 impl Settings {
@@ -27,6 +29,7 @@ impl Settings {
             trust_without_database: Duration::from_secs(config.auth.trust_without_database_seconds.min(30)),
             trusted: config.trusted_networks().unwrap_or_default(),
             forwarded: forwarded.collect(),
+            studio_auth: StudioAuth::new(&config),
             config,
         }
     }

@@ -146,7 +146,10 @@ impl AppState {
 
     /// Swaps the configuration; returns the keys whose change shows only after a restart.
     pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
-        self.settings.replace(config)
+        let pending = self.settings.replace(config);
+        // A secret of Studio's that counts no more must not be remembered to count.
+        self.callers.forget_all();
+        pending
     }
 
     /// New counters, for one data-plane thread.

@@ -23,6 +23,7 @@ mod pool;
 mod production;
 mod projects;
 mod sessions;
+mod studio;
 mod users;
 mod viewer;
 mod words;

@@ -58,7 +58,7 @@ async fn end_session(config: ClientConfig) -> Result<bool, ogel_client::ClientEr
         Err(error) if error.status() == Some(http::StatusCode::UNAUTHORIZED) => return Ok(true),
         other => other?,
     };
-    if session.method != AuthMethod::Session {
+    if !matches!(session.method, AuthMethod::Session | AuthMethod::StudioSession) {
         return Ok(false);
     }
     client.logout().await.map(|()| true)

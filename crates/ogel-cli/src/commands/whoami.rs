@@ -18,6 +18,7 @@ fn describe(context: &Context, session: &CurrentSession) -> Vec<(&'static str, S
         (AuthMethod::ApiKey, Some(id)) => format!("API key {id}"),
         (AuthMethod::ApiKey, None) => "API key".to_owned(),
         (AuthMethod::Session, _) => "session".to_owned(),
+        (AuthMethod::StudioSession, _) => "session of Studio".to_owned(),
         (AuthMethod::Unrecognized, _) => "a kind this version does not know".to_owned(),
     };
     let source = match context.settings.token_source {

@@ -55,6 +55,15 @@ impl Peer {
 
     /// The hash a token is looked up by; none if it cannot be one of ours.
     pub(crate) fn hash_of(&self, token: &str) -> Option<TokenHash> {
+        self.remembered_hash(token, secrets::is_well_formed)
+    }
+
+    /// The same for a token that others made, which may look like anything.
+    pub(crate) fn hash_of_foreign(&self, token: &str) -> TokenHash {
+        self.remembered_hash(token, |_| true).unwrap_or_else(|| secrets::token_hash(token))
+    }
+
+    fn remembered_hash(&self, token: &str, may_be: impl Fn(&str) -> bool) -> Option<TokenHash> {
         let mut last = self.token.lock();
         if let Some((known, hash)) = &*last
             // A proxy in front may carry many people's requests on one connection: how long this takes must not tell
@@ -63,7 +72,7 @@ impl Peer {
         {
             return Some(*hash);
         }
-        let hash = secrets::is_well_formed(token).then(|| secrets::token_hash(token))?;
+        let hash = may_be(token).then(|| secrets::token_hash(token))?;
         *last = Some((token.into(), hash));
         Some(hash)
     }

@@ -7,7 +7,9 @@ use crate::{
     edge::{Core, Peer},
     error::{Failure, Result},
     secrets::{API_KEY_PREFIX, TokenHash},
+    settings::Settings,
     state::App,
+    studio::{self, Candidate, Claims, Refusal, StudioAuth, Unknown},
 };
 use axum::http::{HeaderMap, header};
 use ogel_api::{
@@ -20,20 +22,113 @@ use tokio::time::{Instant, timeout_at};
 
 const UNKNOWN: &str = "this credential is not known or was revoked; log in again, or make a new API key";
 const EXPIRED: &str = "this credential has expired; log in again, or make a new API key";
+const UNKNOWN_AT_STUDIO: &str = "this session of Studio's cannot be read here or was ended; log in at Studio again";
+const EXPIRED_AT_STUDIO: &str = "this session of Studio's has expired; log in at Studio again";
 
 /// Also says whether the credential came by cookie.
 pub(super) async fn identify(
     core: &Arc<Core>,
     peer: &Peer,
     headers: &HeaderMap,
+    settings: &Settings,
     deadline: Instant,
 ) -> Result<(Identity, bool)> {
-    let Some((token, by_cookie)) = credential(headers) else { return Ok((Identity::Anonymous, false)) };
-    // A connection mostly comes back with the credential it came with before.
-    let Some(hash) = peer.hash_of(token) else {
-        return Ok((Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN), by_cookie));
+    let ours = match credential(headers) {
+        None => None,
+        Some((token, by_cookie)) => {
+            // A connection mostly comes back with the credential it came with before.
+            let identity = match peer.hash_of(token) {
+                Some(hash) if token.starts_with(API_KEY_PREFIX) => resolve(core, Proof::Key, hash, deadline).await?,
+                Some(hash) => resolve(core, Proof::Session, hash, deadline).await?,
+                None => match bearer_of_studio(core, peer, token, settings, deadline).await? {
+                    Some(identity) => identity,
+                    None => Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN),
+                },
+            };
+            if !by_cookie || identity.caller().is_some() {
+                return Ok((identity, by_cookie));
+            }
+            Some(identity)
+        }
     };
-    Ok((resolve(core, token.starts_with(API_KEY_PREFIX), hash, deadline).await?, by_cookie))
+    // Somebody whose login here has ended may still be logged in at Studio.
+    let at_studio = match &settings.studio_auth {
+        Some(studio) => cookie_of_studio(core, peer, headers, studio, deadline).await?,
+        None => None,
+    };
+    Ok(match (at_studio, ours) {
+        (Some(found), None) => (found, true),
+        (Some(found), Some(_)) if found.caller().is_some() => (found, true),
+        (_, Some(ours)) => (ours, true),
+        (None, None) => (Identity::Anonymous, false),
+    })
+}
+
+async fn bearer_of_studio(
+    core: &Arc<Core>,
+    peer: &Peer,
+    token: &str,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Option<Identity>> {
+    let Some(studio) = &settings.studio_auth else { return Ok(None) };
+    let Some(candidate) = studio.in_bearer(token) else { return Ok(None) };
+    let hash = peer.hash_of_foreign(&candidate.token);
+    resolve(core, Proof::Studio(studio, &candidate), hash, deadline).await.map(Some)
+}
+
+/// The first of Studio's cookies that holds, or else what is wrong with the last.
+async fn cookie_of_studio(
+    core: &Arc<Core>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    studio: &StudioAuth,
+    deadline: Instant,
+) -> Result<Option<Identity>> {
+    let mut found = None;
+    for candidate in studio.in_cookies(headers) {
+        let hash = peer.hash_of_foreign(&candidate.token);
+        let identity = resolve(core, Proof::Studio(studio, &candidate), hash, deadline).await?;
+        if identity.caller().is_some() {
+            return Ok(Some(identity));
+        }
+        found = Some(identity);
+    }
+    Ok(found)
+}
+
+/// What kind of credential a hash is of.
+#[derive(Clone, Copy)]
+enum Proof<'a> {
+    Key,
+    Session,
+    Studio(&'a StudioAuth, &'a Candidate<'a>),
+}
+
+/// What is looked up: a hash of our own, or what a token of Studio's was found to say.
+enum Question {
+    Key,
+    Session,
+    Studio(Box<Claims>, Unknown),
+}
+
+impl Proof<'_> {
+    /// The error is the end of it: a token that holds nothing needs no database.
+    fn question(self, core: &Core) -> Result<Question, Identity> {
+        let (studio, candidate) = match self {
+            Self::Key => return Ok(Question::Key),
+            Self::Session => return Ok(Question::Session),
+            Self::Studio(studio, candidate) => (studio, candidate),
+        };
+        match studio.open(candidate, core.app.world.now()) {
+            Ok(claims) => Ok(Question::Studio(Box::new(claims), studio.unknown)),
+            Err(Refusal::Expired) => Err(Identity::Refused(ErrorCode::CredentialExpired, EXPIRED_AT_STUDIO)),
+            Err(Refusal::Unreadable(problem)) => {
+                tracing::debug!(problem, "a session of Studio's was refused");
+                Err(Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN_AT_STUDIO))
+            }
+        }
+    }
 }
 
 /// The token of `Authorization: Bearer`, or else of our cookie.
@@ -52,7 +147,7 @@ fn credential(headers: &HeaderMap) -> Option<(&str, bool)> {
     })
 }
 
-async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Instant) -> Result<Identity> {
+async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: Instant) -> Result<Identity> {
     let now = Instant::now().into_std();
     let remembered = match core.app.identities.is_current(now, core.app.config().trust_without_database) {
         true => core.callers.get(&hash, &core.app.identities, now),
@@ -62,25 +157,40 @@ async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Inst
         Remembered::Fresh(caller) => Some(caller),
         Remembered::Aging(caller) => {
             let core = core.clone();
-            tokio::spawn(async move {
-                // A database that is away costs this caller nothing until what is remembered is too old.
-                if let Err(failure) = Box::pin(ask(&core, is_key, hash)).await {
-                    tracing::debug!(error = ?failure.0, "a caller could not be looked up again");
-                }
-            });
+            // What no longer opens is refused once it is no longer remembered.
+            if let Ok(question) = proof.question(&core) {
+                tokio::spawn(async move {
+                    // A database that is away costs this caller nothing until what is remembered is too old.
+                    if let Err(failure) = Box::pin(ask(&core, question, hash)).await {
+                        tracing::debug!(error = ?failure.0, "a caller could not be looked up again");
+                    }
+                });
+            }
             Some(caller)
         }
         // Boxed: the way to the database is long, and its room would be moved with every request that needs none of it.
-        Remembered::Nothing => match timeout_at(deadline, Box::pin(ask(core, is_key, hash))).await {
-            Ok(found) => found?,
-            Err(_) => {
-                let message = "the database did not say in time who you are; try again in a moment";
-                return Err(Failure::new(ErrorCode::DeadlineExceeded, message));
+        Remembered::Nothing => {
+            let question = match proof.question(core) {
+                Ok(question) => question,
+                Err(refused) => return Ok(refused),
+            };
+            match timeout_at(deadline, Box::pin(ask(core, question, hash))).await {
+                Ok(Err(failure)) if failure.code() == ErrorCode::AccountNotLinked => {
+                    return Ok(Identity::Refused(ErrorCode::AccountNotLinked, studio::NOT_LINKED));
+                }
+                Ok(found) => found?,
+                Err(_) => {
+                    let message = "the database did not say in time who you are; try again in a moment";
+                    return Err(Failure::new(ErrorCode::DeadlineExceeded, message));
+                }
             }
-        },
+        }
     };
     let now = core.app.world.now();
     Ok(match caller {
+        None if matches!(proof, Proof::Studio(..)) => {
+            Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN_AT_STUDIO)
+        }
         None => Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN),
         Some(caller) if caller.expires_at.is_some_and(|at| at <= now) => {
             Identity::Refused(ErrorCode::CredentialExpired, EXPIRED)
@@ -90,17 +200,17 @@ async fn resolve(core: &Arc<Core>, is_key: bool, hash: TokenHash, deadline: Inst
 }
 
 /// Asks the control plane, and remembers what it says.
-async fn ask(core: &Arc<Core>, is_key: bool, hash: TokenHash) -> Result<Option<Arc<Caller>>> {
+async fn ask(core: &Arc<Core>, question: Question, hash: TokenHash) -> Result<Option<Arc<Caller>>> {
     let app = core.app.clone();
     let find = async move {
-        let found = app.callers.find(hash, look_up(&app, is_key, &hash)).await?;
+        let found = app.callers.find(hash, look_up(&app, &question, &hash)).await?;
         let is_old = |caller: &Arc<Caller>| app.identities.holds(found.asked, &[caller.user.id.0]).is_none();
         if !found.caller.as_ref().is_some_and(is_old) {
             return Ok::<_, Failure>(found);
         }
         // Shared from before a change.
         app.callers.drop_shared(&hash).await;
-        app.callers.find(hash, look_up(&app, is_key, &hash)).await
+        app.callers.find(hash, look_up(&app, &question, &hash)).await
     };
     let Found { caller, asked } = core.app.on_control(find).await??;
     match &caller {
@@ -111,7 +221,12 @@ async fn ask(core: &Arc<Core>, is_key: bool, hash: TokenHash) -> Result<Option<A
 }
 
 /// Runs on the control plane. Also notes that the credential was used; no more than once a minute.
-async fn look_up(app: &App, is_key: bool, hash: &[u8; 32]) -> Result<Option<Caller>, Failure> {
+async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Option<Caller>, Failure> {
+    let is_key = match question {
+        Question::Studio(claims, unknown) => return studio::look_up(app, claims, *unknown).await,
+        Question::Key => true,
+        Question::Session => false,
+    };
     let now = app.world.now();
     let stale =
         |last: Option<chrono::DateTime<chrono::Utc>>| last.is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1));
@@ -130,6 +245,7 @@ async fn look_up(app: &App, is_key: bool, hash: &[u8; 32]) -> Result<Option<Call
             viewer,
             session_id: None,
             api_key_id: Some(key.id),
+            studio: None,
             expires_at: key.expires_at,
             allowance: app.limiter.of_key(key.id.0),
             log_id: key.id.to_string(),
@@ -152,6 +268,7 @@ async fn look_up(app: &App, is_key: bool, hash: &[u8; 32]) -> Result<Option<Call
         viewer,
         session_id: Some(session.id),
         api_key_id: None,
+        studio: None,
         expires_at: Some(expires_at),
     }))
 }

@@ -123,7 +123,7 @@ async fn login_turn(app: &App) -> Result<tokio::sync::SemaphorePermit<'_>> {
     }
 }
 
-/// Ends the login that sent this.
+/// Ends the login that sent this; a session of Studio's stops working here, and its cookie stays.
 #[utoipa::path(post, path = "/auth/logout", operation_id = "logout", tag = "auth",
     responses((status = 204, description = "Logged out")), security(("bearer" = [])))]
 async fn logout(
@@ -132,15 +132,24 @@ async fn logout(
     caller: Allowed<scope::Any>,
     _: Query<NoParameters>,
 ) -> Result<impl IntoResponse> {
+    if let Some(studio) = &caller.caller.studio {
+        // Studio's cookie is Studio's to remove: it just stops working here.
+        let user = caller.caller.user.id;
+        app.store.revoke_session(&studio.revocation_id, user, app.world.now(), studio.expires_at).await?;
+        app.callers.forget(user);
+        app.bridge.drop_token(caller.caller.user.id).await;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let Some(session) = caller.caller.session_id else {
         let message = "an API key is not a login; delete it with `DELETE auth/api-keys/{id}` instead";
         return Err(Failure::new(ErrorCode::Forbidden, message));
     };
     app.store.delete_session(session, caller.caller.user.id).await?;
     app.callers.forget(caller.caller.user.id);
+    app.bridge.drop_token(caller.caller.user.id).await;
     let [secure, plain] = COOKIE_NAMES;
     let name = if is_https(&app, &headers) { secure } else { plain };
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(name, "", 0))]))
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(name, "", 0))]).into_response())
 }
 
 /// Who is calling, how, and what they may do.
@@ -324,7 +333,7 @@ fn cookie(name: &str, value: &str, max_age_seconds: i64) -> HeaderValue {
 }
 
 /// An e-mail address in lower case: one `@` with something on both sides, at most 254 characters.
-fn email(given: &str) -> Result<String> {
+pub(crate) fn email(given: &str) -> Result<String> {
     let email = given.trim().to_lowercase();
     let plausible = email.len() <= 254
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())

@@ -7,7 +7,7 @@ use crate::{
     extract::{Json, NoParameters, Query},
     state::App,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use ogel_api::{
     error::Error,
     users::{UpdateUser, User},
@@ -15,7 +15,7 @@ use ogel_api::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_me, update_me))
+    OpenApiRouter::new().routes(routes!(get_me, update_me)).routes(routes!(revoke_all_sessions))
 }
 
 /// The caller's own account.
@@ -46,4 +46,19 @@ async fn update_me(
     // Callers carry the name they had when they were looked up.
     app.callers.forget(id);
     Ok(Json(wire_user(&user)))
+}
+
+/// Logs the caller out everywhere: every login and every session of Studio's that has begun by now. API keys stay.
+#[utoipa::path(post, path = "/users/me/sessions/revoke-all", operation_id = "revoke_all_sessions", tag = "users",
+    responses((status = 204, description = "Logged out everywhere")), security(("bearer" = [])))]
+async fn revoke_all_sessions(
+    State(app): State<App>,
+    caller: Allowed<scope::UsersWrite>,
+    _: Query<NoParameters>,
+) -> Result<StatusCode> {
+    let id = caller.caller.user.id;
+    app.store.revoke_all_sessions(id, app.world.now()).await?;
+    app.callers.forget(id);
+    app.bridge.drop_token(id).await;
+    Ok(StatusCode::NO_CONTENT)
 }

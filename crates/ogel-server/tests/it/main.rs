@@ -25,6 +25,7 @@ mod raw;
 mod remembered;
 mod scripted;
 mod sites;
+mod studio_sessions;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both {

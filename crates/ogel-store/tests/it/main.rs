@@ -18,6 +18,7 @@ mod production;
 mod projects;
 mod sessions;
 mod statements;
+mod studio;
 mod support;
 mod users;
 mod work;

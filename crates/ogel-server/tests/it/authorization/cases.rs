@@ -51,6 +51,15 @@ pub(super) fn cases() -> Vec<Case> {
             Role::Viewer,
         ),
         case(
+            "revoke_all_sessions",
+            post.clone(),
+            "/users/me/sessions/revoke-all",
+            none.clone(),
+            "users:write",
+            OwnThingsOnly,
+            Role::Viewer,
+        ),
+        case(
             "list_organizations",
             get.clone(),
             "/organizations",

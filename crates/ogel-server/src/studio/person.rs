@@ -1,0 +1,96 @@
+//! Which of our people a session of Studio's stands for. On the control plane.
+
+use super::{Claims, StudioSession, Unknown};
+use crate::{
+    caller::Caller,
+    error::{Failure, Result},
+    resources::{auth, shared},
+    state::App,
+};
+use ogel_api::{
+    auth::{AuthMethod, Scope},
+    error::ErrorCode,
+    id::{OrganizationId, UserId},
+    organizations::Plan,
+};
+use ogel_store::{Organization, StoreError, User, Viewer};
+
+pub(crate) const NOT_LINKED: &str = "Studio knows you, but no account here is yours; ask the operators of this server \
+                                     for one, or verify your e-mail address at Studio";
+
+/// The caller behind the session; `None` where it was revoked. Error `AccountNotLinked`: nobody here is meant.
+pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Result<Option<Caller>> {
+    let id = &claims.revocation_id;
+    let user = match app.store.studio_user(&claims.subject).await? {
+        Some(user) => user,
+        // A session that ended must not make an account anew.
+        None if app.store.is_session_revoked(id, None, claims.issued_at).await? => return Ok(None),
+        None => welcome(app, claims, unknown).await?,
+    };
+    if app.store.is_session_revoked(id, Some(user.id), claims.issued_at).await? {
+        return Ok(None);
+    }
+    let viewer = Viewer { user: user.id, organization: None, project: None };
+    let expires_at = claims.expires_at + super::claims::LEEWAY;
+    Ok(Some(Caller {
+        allowance: app.limiter.of_user(user.id.0),
+        log_id: user.id.to_string(),
+        user,
+        method: AuthMethod::StudioSession,
+        scopes: Scope::ALL.to_vec(),
+        plan: app.store.best_plan(&viewer).await?,
+        viewer,
+        session_id: None,
+        api_key_id: None,
+        studio: Some(StudioSession { revocation_id: *id, expires_at }),
+        expires_at: Some(expires_at),
+    }))
+}
+
+/// Somebody's first request: links them, or makes their account, as the configuration allows.
+async fn welcome(app: &App, claims: &Claims, unknown: Unknown) -> Result<User> {
+    let refused = || Failure::new(ErrorCode::AccountNotLinked, NOT_LINKED);
+    let Some(email) = claims.email.as_deref().filter(|_| claims.email_is_verified) else { return Err(refused()) };
+    let Ok(email) = auth::email(email) else { return Err(refused()) };
+    if unknown == Unknown::Refuse {
+        return Err(refused());
+    }
+    // Twice: another request, or another process, may make the account between looking and making.
+    for _ in 0..2 {
+        if let Some(user) = app.store.user_by_email(&email).await? {
+            let stayed = app.store.link_studio_user(&claims.subject, user.id, app.world.now()).await?;
+            app.callers.forget(stayed);
+            tracing::info!(user.id = %stayed, "somebody from Studio was linked by their verified e-mail address");
+            return app.store.user(stayed).await?.ok_or_else(refused);
+        }
+        if unknown != Unknown::Create {
+            return Err(refused());
+        }
+        match create(app, claims, &email).await {
+            Err(StoreError::Unique { .. }) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(refused())
+}
+
+/// An account without a password, with an organization of its own. Error `Unique`: somebody was faster.
+async fn create(app: &App, claims: &Claims, email: &str) -> std::result::Result<(), StoreError> {
+    let local = email.split('@').next().unwrap_or_default();
+    let name = claims.name.as_deref().and_then(|name| shared::name(name).ok());
+    let name = name.unwrap_or_else(|| local.chars().take(100).collect());
+    let (now, organization) = (app.world.now(), app.world.uuid());
+    let user = User {
+        id: UserId(app.world.uuid()),
+        email: email.to_owned(),
+        name: name.clone(),
+        password_hash: None,
+        created_at: now,
+        updated_at: now,
+    };
+    // Nobody chose this slug, so it need not be short.
+    let slug = shared::another_slug(&shared::slug_of(&name, organization), organization);
+    let (id, plan) = (OrganizationId(organization), Plan::Free);
+    let organization = Organization { id, slug, name, plan, created_at: now, updated_at: now };
+    app.store.sign_up(&user, &organization, None).await
+}
