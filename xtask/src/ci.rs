@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cargo_metadata::Message;
 
 use crate::postgres::{self, Cluster};
+use crate::redis::{self, Server};
 use crate::workspace::Workspace;
 use crate::{Result, fuzz, generate, preflight, shell, supply_chain, tidy};
 
@@ -21,6 +22,7 @@ const STEPS: &[(&str, Step)] = &[
     ("clippy", Check::clippy),
     ("build", Check::build),
     ("PostgreSQL", Check::start_postgres),
+    ("Redis", Check::start_redis),
     ("tests", Check::test),
     ("fuzz targets", |check| fuzz::run(&check.workspace, 5)),
     ("generated files", |check| generate::check(&check.workspace, check.ogeld.as_deref())),
@@ -32,12 +34,13 @@ struct Check {
     workspace: Workspace,
     ogeld: Option<PathBuf>,
     cluster: Option<Cluster>,
+    redis: Option<Server>,
     /// What could not be checked here; repeated at the end, where it is read.
     notes: Vec<String>,
 }
 
 pub(crate) fn run(workspace: Workspace) -> Result {
-    let mut check = Check { workspace, ogeld: None, cluster: None, notes: Vec::new() };
+    let mut check = Check { workspace, ogeld: None, cluster: None, redis: None, notes: Vec::new() };
     let mut timings = Vec::new();
     let mut outcome = Ok(());
     for (name, step) in STEPS {
@@ -97,12 +100,18 @@ impl Check {
         Ok(())
     }
 
-    /// The cluster ends with this step, whichever way it goes.
+    fn start_redis(&mut self) -> Result {
+        self.redis = Some(Server::start(&self.workspace)?);
+        Ok(())
+    }
+
+    /// Cluster and Redis end with this step, whichever way it goes.
     fn test(&mut self) -> Result {
         let cluster = self.cluster.take().ok_or("the tests need PostgreSQL")?;
+        let redis = self.redis.take().ok_or("the tests need Redis")?;
         // Plain `cargo test`: a faster runner would be one more thing to install.
         let mut command = self.workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-        shell::run(command.env(postgres::URL_VARIABLE, &cluster.url))
+        shell::run(command.env(postgres::URL_VARIABLE, &cluster.url).env(redis::URL_VARIABLE, &redis.url))
     }
 
     fn supply_chain(&mut self) -> Result {

@@ -1,5 +1,5 @@
 //! The project's chores, in Rust so that a clone needs nothing but Rust to run them: the whole check (`ci`), generated
-//! files, a PostgreSQL to test against, and tidiness. It knows the product only by its command line.
+//! files, a PostgreSQL and a Redis to test against, and tidiness. It knows the product only by its command line.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a terminal is this program's only output")]
 
@@ -12,6 +12,7 @@ mod generate;
 mod http;
 mod postgres;
 mod preflight;
+mod redis;
 mod service;
 mod shell;
 mod supply_chain;
@@ -35,6 +36,7 @@ Usage: cargo xtask <CHORE>
   chaos [OPTION…]      kill, stall and starve them, and count what got lost (`chaos --help`)
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
+  redis                run a private Redis for tests until Ctrl-C
   tidy                 the rules that no compiler knows
 ";
 
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         ["generate"] => Workspace::load().and_then(|workspace| generate::write(&workspace)),
         ["generate", "--check"] => Workspace::load().and_then(|workspace| generate::check(&workspace, None)),
         ["postgres"] => Workspace::load().and_then(|workspace| postgres::foreground(&workspace)),
+        ["redis"] => Workspace::load().and_then(|workspace| redis::foreground(&workspace)),
         ["tidy"] => Workspace::load().and_then(|workspace| tidy::run(&workspace)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -154,7 +154,7 @@ fn unprivileged_shell() -> Result<Command> {
     Ok(command)
 }
 
-/// Free now; nobody else asks for this port in the second before PostgreSQL takes it.
-fn free_port() -> std::io::Result<u16> {
+/// Free now; nobody else asks for this port in the second before the server takes it.
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

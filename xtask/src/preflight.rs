@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Result, postgres, shell};
+use crate::{Result, postgres, redis, shell};
 
 pub(crate) struct Need {
     pub(crate) name: &'static str,
@@ -24,6 +24,12 @@ const NEEDS: &[Need] = &[
         reason: "every store test runs on SQLite and on PostgreSQL",
         packages: &["postgresql"],
         present: || postgres::programs().is_some(),
+    },
+    Need {
+        name: "redis-server",
+        reason: "what replicas share is tested over a real Redis, which tests also kill and stop",
+        packages: &["redis-server"],
+        present: || redis::program().is_some(),
     },
     Need {
         name: "pgrep",

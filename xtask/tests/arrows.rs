@@ -10,10 +10,15 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("ogel-api", &[], &[]),
     ("ogel-store", &["ogel-api"], &[]),
+    ("ogel-cache", &[], &[]),
     ("ogel-proxy", &[], &[]),
     ("ogel-ghost", &["ogel-api", "ogel-proxy"], &[]),
     ("ogel-ghost-local", &[], &[]),
-    ("ogel-server", &["ogel-api", "ogel-store", "ogel-proxy", "ogel-ghost", "ogel-ghost-local"], &["ogel-testkit"]),
+    (
+        "ogel-server",
+        &["ogel-api", "ogel-store", "ogel-cache", "ogel-proxy", "ogel-ghost", "ogel-ghost-local"],
+        &["ogel-testkit"],
+    ),
     ("ogel-client", &["ogel-api"], &["ogel-testkit"]),
     ("ogel-cli", &["ogel-api", "ogel-client"], &["ogel-testkit"]),
     (
@@ -30,6 +35,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["ogel-server", "ogel-ghost-local", "ogel-testkit"]),
     // SQL stays where both databases are tested.
     ("sqlx", &["ogel-store", "ogel-ghost-local", "ogel-testkit"]),
+    // And what is shared through Redis, where both kinds are tested.
+    ("redis", &["ogel-cache"]),
 ];
 
 /// Second TLS stacks, anywhere in the graph: rustls on ring is the one that is chosen, and system libraries would tie

@@ -234,6 +234,22 @@ settings! {
         /// Seconds a request waits for a connection before it gets 503.
         acquire_timeout_seconds: u64 = 5, env "OGEL_DATABASE_ACQUIRE_TIMEOUT_SECONDS";
     }
+    /// A Redis or Valkey through which replicas share what is short-lived. Without one this process is alone.
+    redis: Redis {
+        /// `redis://[USER:PASSWORD@]HOST[:PORT]`, `rediss://…` with TLS, `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` or
+        /// `redis+cluster://HOST:PORT,HOST:PORT`. Empty: everything is kept in this process.
+        url: Secret = Secret::default(), env "REDIS_URL";
+        /// Milliseconds a request waits for Redis at most, before it goes on without.
+        wait_ms: u64 = 2, env "OGEL_REDIS_WAIT_MS";
+        /// Put before every key and channel, for a Redis that several installations share.
+        prefix: String = String::new(), env "OGEL_REDIS_PREFIX";
+        /// The database for cached answers. A cluster has one database only, which is taken for all three.
+        cache_database: u64 = 4, env "OGEL_REDIS_CACHE_DATABASE";
+        /// The database for limits.
+        limits_database: u64 = 5, env "OGEL_REDIS_LIMITS_DATABASE";
+        /// The database for daily figures.
+        metrics_database: u64 = 6, env "OGEL_REDIS_METRICS_DATABASE";
+    }
     /// The deployment backend.
     ghost: Ghost {
         /// Where Ghost's API is, without `/v1`; several addresses of the same Ghost are separated by commas.

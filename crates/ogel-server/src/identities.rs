@@ -1,7 +1,8 @@
 //! How what is remembered of callers and their rights stays true: a change anywhere is known here within a second.
 //!
 //! The database writes down who a change is about (`ogel_store::IdentityFeed`); one task reads that four times a second,
-//! in one statement however many callers there are. What a process changes itself it says here at once. Nothing is
+//! in one statement however many callers there are. What a process changes itself it says here at once, and to the other
+//! replicas where there is a Redis (`replicas.rs`), so that they need not wait for the next look. Nothing is
 //! pushed: whoever remembers something keeps the [`Version`] it was asked at, and asks here whether that still holds.
 
 use crate::state::App;
@@ -13,6 +14,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// How long anything is remembered, changed or not.
@@ -35,6 +37,16 @@ pub struct Identities {
     /// Up to when nothing was missed: milliseconds since `start`, plus one; 0 is never.
     heard: AtomicU64,
     start: Instant,
+    /// Changes made here that other replicas have not been told of.
+    untold: Mutex<Untold>,
+    pub(crate) news: Notify,
+}
+
+/// What other replicas are to be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub(crate) everything: bool,
+    pub(crate) subjects: Vec<Uuid>,
 }
 
 #[derive(Clone, Default)]
@@ -51,6 +63,8 @@ impl Default for Identities {
             writing: Mutex::default(),
             heard: AtomicU64::new(0),
             start: tokio::time::Instant::now().into_std(),
+            untold: Mutex::default(),
+            news: Notify::new(),
         }
     }
 }
@@ -80,9 +94,28 @@ impl Identities {
         (recent.everything <= asked.0 && !subjects.iter().any(changed)).then_some(version)
     }
 
-    /// Something about this person or project has changed.
+    /// Something about this person or project has changed; we have changed it.
     pub fn forget(&self, subject: Uuid) {
+        self.forget_here(subject);
+        self.tell(|untold| match untold.subjects.len() {
+            MOST => untold.everything = true,
+            _ => untold.subjects.push(subject),
+        });
+    }
+
+    /// The same, changed elsewhere.
+    pub(crate) fn forget_here(&self, subject: Uuid) {
         self.forget_many([subject], tokio::time::Instant::now().into_std());
+    }
+
+    fn tell(&self, add: impl FnOnce(&mut Untold)) {
+        add(&mut self.untold.lock());
+        self.news.notify_one();
+    }
+
+    /// What other replicas are to be told now.
+    pub(crate) fn untold(&self) -> Untold {
+        std::mem::take(&mut self.untold.lock())
     }
 
     fn forget_many(&self, subjects: impl IntoIterator<Item = Uuid>, now: Instant) {
@@ -102,8 +135,14 @@ impl Identities {
         });
     }
 
-    /// Anything may have changed.
+    /// Anything may have changed; we have changed it.
     pub fn forget_all(&self) {
+        self.forget_all_here();
+        self.tell(|untold| untold.everything = true);
+    }
+
+    /// Anything may have changed elsewhere.
+    pub(crate) fn forget_all_here(&self) {
         self.change(|recent, version| *recent = Recent { everything: version, ..Recent::default() });
     }
 
@@ -119,7 +158,7 @@ impl Identities {
 
     fn hear(&self, news: IdentityNews, asked: Instant) {
         match news {
-            IdentityNews::Everything => self.forget_all(),
+            IdentityNews::Everything => self.forget_all_here(),
             IdentityNews::Subjects(subjects) => self.forget_many(subjects, asked),
         }
         let age = asked.saturating_duration_since(self.start).as_millis();
@@ -184,6 +223,17 @@ mod tests {
         identities.forget_many((0..MOST as u128).map(Uuid::from_u128), now + KEPT);
         identities.forget_many([Uuid::from_u128(MOST as u128)], now + KEPT * 3);
         assert!(identities.holds(asked, &[eve]).is_some());
+    }
+
+    #[test]
+    fn what_changed_here_is_told_once_and_what_others_said_is_not() {
+        let (identities, ada) = (Identities::default(), Uuid::from_u128(1));
+        identities.forget_here(Uuid::from_u128(2));
+        identities.forget(ada);
+        assert_eq!(identities.untold(), Untold { everything: false, subjects: vec![ada] });
+        assert_eq!(identities.untold(), Untold::default());
+        identities.forget_all();
+        assert!(identities.untold().everything);
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod operations;
 pub mod operators;
 pub mod pipeline;
 mod reload;
+mod replicas;
 mod repository;
 pub mod resources;
 pub mod router;

@@ -7,7 +7,7 @@ mod histogram;
 mod text;
 
 pub use histogram::Histogram;
-pub use text::render;
+pub use text::{render, render_redis};
 
 use crate::{limits::Policy, resources::RESOURCES};
 use std::{

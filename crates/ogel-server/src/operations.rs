@@ -28,6 +28,9 @@ pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAd
 }
 
 async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
-    let page = metrics::render(&app.all_counters()) + &app.hooks.render();
+    let mut page = metrics::render(&app.all_counters()) + &app.hooks.render();
+    if let Some(redis) = app.shared.as_redis() {
+        metrics::render_redis(&mut page, redis);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }

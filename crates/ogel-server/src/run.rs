@@ -4,7 +4,7 @@ use crate::{
     access_log::{AccessLog, Destination},
     config::Config,
     edge::{Edge, Tls},
-    identities, operations, reload,
+    identities, operations, reload, replicas,
     secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
     takeover::{self, Predecessor},
@@ -77,7 +77,8 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
     let access_log = AccessLog::start(&Destination::parse(&config.log.access))
         .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
-    AppState::new(Parts { config, world, store, upstream, sealer, access_log, control: Handle::current() })
+    let shared = replicas::shared(&config, &world)?;
+    AppState::new(Parts { config, world, store, shared, upstream, sealer, access_log, control: Handle::current() })
         .doing("cannot use `ghost.url` with `ghost.api_key`")
 }
 
@@ -119,6 +120,7 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     if orphans > 0 {
         tracing::info!(orphans, "deployments without a job taken up");
     }
+    replicas::start(app);
     let state = app.clone();
     app.in_background(async move { housekeeping(&state).await });
     Ok(Running { edge, operations, tls })

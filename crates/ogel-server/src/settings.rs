@@ -48,7 +48,7 @@ impl Deref for Settings {
 }
 
 /// What cannot change while the process runs: sockets that are bound, connections and keys that are in use.
-fn fixed(config: &Config) -> [(&'static str, String); 7] {
+fn fixed(config: &Config) -> [(&'static str, String); 8] {
     let server = &config.server;
     [
         ("server.listen", server.listen.clone()),
@@ -72,6 +72,7 @@ fn fixed(config: &Config) -> [(&'static str, String); 7] {
             )
         }),
         ("work.concurrency", config.work.concurrency.to_string()),
+        ("redis", format!("{} {:?}", config.redis.url.expose(), config.redis)),
         ("secrets", config.secrets.encryption_key.expose().to_owned()),
     ]
 }

@@ -24,6 +24,7 @@ use crate::{
 };
 use arc_swap::Guard;
 use ogel_api::error::Error;
+use ogel_cache::Shared;
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
 use ogel_proxy::{BreakerConfig, Connector, EjectionConfig, Limits, Random, UpstreamConfig, UpstreamError};
 use ogel_store::Store;
@@ -43,6 +44,8 @@ pub struct AppState {
     settings: Current,
     pub world: World,
     pub store: Store,
+    /// What replicas share.
+    pub shared: Shared,
     /// The control plane's connections to Ghost.
     pub ghost: Ghost,
     pub sealer: Sealer,
@@ -98,6 +101,7 @@ pub struct Parts {
     pub config: Config,
     pub world: World,
     pub store: Store,
+    pub shared: Shared,
     pub upstream: Upstream,
     pub sealer: Sealer,
     pub access_log: AccessLog,
@@ -107,7 +111,7 @@ pub struct Parts {
 impl AppState {
     /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
     pub fn new(parts: Parts) -> Result<App, SetupError> {
-        let Parts { config, world, store, upstream, sealer, access_log, control } = parts;
+        let Parts { config, world, store, shared, upstream, sealer, access_log, control } = parts;
         let ghost = upstream.connect()?;
         let identities = Arc::<Identities>::default();
         Ok(Arc::new(Self {
@@ -132,6 +136,7 @@ impl AppState {
             settings: Current::new(config),
             world,
             store,
+            shared,
             ghost,
             sealer,
             control,

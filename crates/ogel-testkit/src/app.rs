@@ -76,6 +76,12 @@ impl TestApp {
         Self { app, ghost, folder, network, running, database }
     }
 
+    /// Another replica on the same database and Ghost, with the same settings.
+    pub async fn replica(&self) -> Replica {
+        let (app, running) = start_app(Config::clone(&self.app.config()), &self.network).await;
+        Replica { app, running }
+    }
+
     /// Everything ends and is removed.
     pub async fn stop(self) {
         let Self { app, ghost, folder, network: _, running, database } = self;
@@ -166,6 +172,23 @@ impl TestApp {
         }
         let body: serde_json::Value = response.json().await.unwrap();
         body["total"].as_u64().unwrap()
+    }
+}
+
+/// A second process, as far as anybody can tell from outside. Stop it before the [`TestApp`] it came from.
+pub struct Replica {
+    pub app: App,
+    running: Running,
+}
+
+impl Replica {
+    /// The same caller at this replica.
+    pub fn api(&self, who: &Api) -> Api {
+        who.at(format!("http://{}/api/v2", self.running.edge.address))
+    }
+
+    pub async fn stop(self) {
+        run::stop(&self.app, self.running).await;
     }
 }
 

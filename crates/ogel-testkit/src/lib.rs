@@ -14,13 +14,15 @@ mod api;
 mod app;
 mod database;
 mod faults;
+mod redis;
 mod repository;
 pub mod streams;
 
 pub use api::{Answer, Api};
-pub use app::{GHOST_SECRET, TestApp};
+pub use app::{GHOST_SECRET, Replica, TestApp};
 pub use database::Database;
 pub use faults::Network;
+pub use redis::{RedisServer, redis_prefix, redis_url};
 pub use repository::Repository;
 
 use std::time::Duration;

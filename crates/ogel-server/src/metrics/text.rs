@@ -74,6 +74,18 @@ pub fn render(threads: &[Arc<Counters>]) -> String {
     page
 }
 
+/// How it stands with what replicas share.
+pub fn render_redis(page: &mut String, redis: &ogel_cache::Redis) {
+    let (answers, hears) = redis.health();
+    let mut single = |name: &str, kind: &str, help: &str, value: u64| {
+        head(page, name, kind, help);
+        let _ = writeln!(page, "{name} {value}");
+    };
+    single("ogel_redis_up", "gauge", "1 while requests use Redis, 0 while they go on without.", answers.into());
+    single("ogel_redis_hearing", "gauge", "1 while what other replicas say is heard.", hears.into());
+    single("ogel_redis_failures_total", "counter", "Commands without an answer in time.", redis.failures());
+}
+
 fn head(page: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }

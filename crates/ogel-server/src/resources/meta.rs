@@ -48,7 +48,7 @@ pub(crate) async fn get_ready(State(app): State<App>, _: Query<NoParameters>) ->
         tokio::time::timeout(PATIENCE, app.store.ping()),
         tokio::time::timeout(PATIENCE, app.ghost.health(ogel_ghost::CallContext::within(PATIENCE))),
     );
-    let checks = vec![
+    let mut checks = vec![
         Check {
             name: "accepting".to_owned(),
             ok: !app.leaving.load(Ordering::Relaxed) && !app.shutdown.is_cancelled(),
@@ -57,6 +57,10 @@ pub(crate) async fn get_ready(State(app): State<App>, _: Query<NoParameters>) ->
         Check { name: "database".to_owned(), ok: matches!(database, Ok(Ok(_))), required: true },
         Check { name: "ghost".to_owned(), ok: matches!(ghost, Ok(Ok(_))), required: false },
     ];
+    if let Some(redis) = app.shared.as_redis() {
+        let (answers, hears) = redis.health();
+        checks.push(Check { name: "redis".to_owned(), ok: answers && hears, required: false });
+    }
     let ready = checks.iter().all(|check| check.ok || !check.required);
     let (status, word) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };

@@ -23,6 +23,7 @@ mod production;
 mod protocol;
 mod raw;
 mod remembered;
+mod replicas;
 mod scripted;
 mod sites;
 mod studio_sessions;

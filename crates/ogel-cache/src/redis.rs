@@ -1,0 +1,210 @@
+//! State shared through Redis or Valkey. Nothing here is needed to answer a request: every call says quickly that it got
+//! no answer, and its caller knows what to do without.
+//!
+//! `address.rs`: single, Sentinel, cluster; `link.rs`: the wait and the breaker; `feed.rs`: pub/sub; `scripts.rs`: what is
+//! one step at Redis.
+
+mod address;
+mod feed;
+mod link;
+mod scripts;
+
+use crate::{Event, Grant, Lease, RedisConfig, SetupError, Unavailable};
+use address::Address;
+use bytes::Bytes;
+use link::Link;
+use redis::cmd;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::broadcast};
+
+/// Epochs outlive everything that was kept under them.
+const EPOCH_SECONDS: u64 = 7 * 24 * 3600;
+/// How long a batch of tallies may be sent again.
+const BATCH_SECONDS: u64 = 24 * 3600;
+
+/// See the module.
+pub struct Redis {
+    cache: Arc<Link>,
+    limits: Arc<Link>,
+    metrics: Arc<Link>,
+    prefix: String,
+    channel: String,
+    /// Tells this process from the others.
+    process: String,
+    hearing: AtomicBool,
+    pub(crate) events: broadcast::Sender<Event>,
+}
+
+/// What a read of the shared cache found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Of each tag, in the order they were asked for; 0 where none is known.
+    pub epochs: Vec<u64>,
+    pub value: Option<Bytes>,
+}
+
+impl Redis {
+    /// Waits for nothing: connections are opened by tasks on `handle`, which end when the last clone is dropped.
+    pub(crate) fn start(config: &RedisConfig, handle: &Handle) -> Result<Arc<Self>, SetupError> {
+        let address = Arc::new(Address::parse(&config.url)?);
+        let link = |database| Link::start(&address, database, config.wait, handle);
+        let redis = Arc::new(Self {
+            cache: link(config.cache_database),
+            limits: link(config.limits_database),
+            metrics: link(config.metrics_database),
+            channel: format!("{}ogel:events", config.prefix),
+            prefix: config.prefix.clone(),
+            process: format!("{:016x}", config.process),
+            hearing: AtomicBool::new(false),
+            events: broadcast::channel(4096).0,
+        });
+        let listening = feed::listen(Arc::downgrade(&redis), address, redis.channel.clone(), redis.events.clone());
+        handle.spawn(listening);
+        Ok(redis)
+    }
+
+    /// Whether requests use Redis now, and whether we hear the other replicas.
+    pub fn health(&self) -> (bool, bool) {
+        (!(self.cache.is_open() || self.limits.is_open()), self.is_hearing())
+    }
+
+    pub fn is_hearing(&self) -> bool {
+        self.hearing.load(Ordering::Relaxed)
+    }
+
+    fn set_hearing(&self, hearing: bool) {
+        self.hearing.store(hearing, Ordering::Relaxed);
+    }
+
+    /// Commands that got no answer, since the start.
+    pub fn failures(&self) -> u64 {
+        [&self.cache, &self.limits, &self.metrics].iter().map(|link| link.failures.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether limits are to be decided without asking.
+    pub fn limits_are_away(&self) -> bool {
+        self.limits.is_open()
+    }
+
+    fn epoch_key(&self, scope: &str, tag: &str) -> String {
+        format!("{}cache:{{{scope}}}:epoch:{tag}", self.prefix)
+    }
+
+    fn value_key(&self, scope: &str, key: &str) -> String {
+        format!("{}cache:{{{scope}}}:value:{key}", self.prefix)
+    }
+
+    /// A value and the epochs of its tags, in one trip.
+    pub async fn find(&self, scope: &str, tags: &[&str], key: &str) -> Result<Found, Unavailable> {
+        let mut command = cmd("MGET");
+        for tag in tags {
+            command.arg(self.epoch_key(scope, tag));
+        }
+        let mut values: Vec<Option<Vec<u8>>> = self.cache.ask(command.arg(self.value_key(scope, key))).await?;
+        let value = values.pop().flatten().map(Bytes::from);
+        let number = |bytes: Option<Vec<u8>>| {
+            bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or_default()
+        };
+        Ok(Found { epochs: values.into_iter().map(number).collect(), value })
+    }
+
+    /// Keeps a value that was read under `epochs`; false when one of the tags has moved on since.
+    pub async fn keep(
+        &self,
+        scope: &str,
+        tags: &[(&str, u64)],
+        key: &str,
+        value: &[u8],
+        for_time: Duration,
+    ) -> Result<bool, Unavailable> {
+        let mut command = cmd("EVAL");
+        command.arg(scripts::KEEP).arg(tags.len() + 1);
+        for (tag, _) in tags {
+            command.arg(self.epoch_key(scope, tag));
+        }
+        command.arg(self.value_key(scope, key));
+        for (_, epoch) in tags {
+            command.arg(*epoch);
+        }
+        command.arg(value).arg(millis(for_time).max(1)).arg(EPOCH_SECONDS);
+        self.cache.ask(&command).await
+    }
+
+    /// Gives the tags a new epoch, at least `floor`, and tells everybody.
+    pub async fn advance(&self, scope: &str, tags: &[&str], floor: u64) -> Result<u64, Unavailable> {
+        let mut command = cmd("EVAL");
+        command.arg(scripts::ADVANCE).arg(tags.len());
+        for tag in tags {
+            command.arg(self.epoch_key(scope, tag));
+        }
+        command.arg(floor).arg(EPOCH_SECONDS).arg(&self.channel).arg(format!("changed {scope}")).arg(tags.join(" "));
+        let text: String = self.cache.ask(&command).await?;
+        text.parse().map_err(|_| Unavailable)
+    }
+
+    /// Tells the other replicas something by its name.
+    pub async fn signal(&self, name: &str) {
+        self.say(&format!("signal {} {name}", self.process)).await;
+    }
+
+    async fn say(&self, text: &str) {
+        let _: Result<u64, Unavailable> = self.cache.ask_patiently(cmd("PUBLISH").arg(&self.channel).arg(text)).await;
+    }
+
+    /// What [`feed`] says to itself.
+    fn beat(&self) -> String {
+        format!("beat {}", self.process)
+    }
+
+    /// Whether a signal came from this very process.
+    pub(crate) fn is_own(&self, process: &str) -> bool {
+        process == self.process
+    }
+
+    /// A share of a window; see [`Lease`].
+    pub async fn lease(&self, lease: &Lease<'_>) -> Result<Grant, Unavailable> {
+        let length = lease.length_ms.max(1);
+        let (number, elapsed) = (lease.now_ms / length, lease.now_ms % length);
+        let key = |number: u64| format!("{}limit:{{{}}}:{number}", self.prefix, lease.holder);
+        let mut command = cmd("EVAL");
+        command.arg(scripts::LEASE).arg(2).arg(key(number)).arg(key(number.saturating_sub(1)));
+        command.arg(lease.limit).arg(lease.want).arg(lease.debt).arg(length).arg(elapsed);
+        let (granted, current, before): (i64, u64, u64) = self.limits.ask(&command).await?;
+        Ok(Grant { granted: granted.max(0).unsigned_abs(), current, before })
+    }
+
+    /// Adds to the day's hash of a resource, once per `batch` of this process however often it is sent.
+    pub async fn tally(
+        &self,
+        resource: &str,
+        day: &str,
+        batch: u64,
+        keep_for: Duration,
+        fields: &[(String, String)],
+    ) -> Result<(), Unavailable> {
+        let hash = format!("{}metrics:proxy:{resource}:{day}", self.prefix);
+        let mut command = cmd("EVAL");
+        command.arg(scripts::TALLY).arg(2).arg(&hash).arg(format!("{{{hash}}}:{}", self.process));
+        command.arg(batch).arg(keep_for.as_secs().max(1)).arg(BATCH_SECONDS);
+        for (field, amount) in fields {
+            command.arg(field).arg(amount);
+        }
+        self.metrics.ask_patiently::<u64>(&command).await.map(drop)
+    }
+
+    /// The day's hash of a resource, as it stands.
+    pub async fn tallies(&self, resource: &str, day: &str) -> Result<Vec<(String, String)>, Unavailable> {
+        let hash = format!("{}metrics:proxy:{resource}:{day}", self.prefix);
+        self.metrics.ask_patiently(cmd("HGETALL").arg(hash)).await
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,82 @@
+//! Two replicas on one database, one Redis: what is revoked at one ends at the other, and what happens when Redis does not
+//! answer.
+
+use ogel_server::config::Secret;
+use ogel_testkit::{Database, RedisServer, TestApp, eventually, redis_prefix, redis_url};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// With the run's Redis, patient enough for a busy machine.
+pub(crate) async fn shared(database: Database) -> TestApp {
+    TestApp::start_with(database, |config| {
+        config.redis.url = Secret::new(redis_url());
+        config.redis.prefix = redis_prefix();
+        config.redis.wait_ms = 1000;
+    })
+    .await
+}
+
+/// Waits until the replica uses its Redis and hears the others.
+pub(crate) async fn connected(app: &ogel_server::state::App) {
+    eventually("Redis is used and heard", || async move {
+        (app.shared.as_redis().unwrap().health() == (true, true)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_revoked_at_one_replica_ends_at_the_other_before_the_database_would_have_said_so() {
+    let app = shared(Database::Postgres).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let mut quick = 0;
+    // The database is asked for changes every 250 ms, so four in ten would be this quick by chance.
+    for _ in 0..10 {
+        let made = ada.post("/auth/api-keys", json!({ "name": "k" })).await.expect(201);
+        let key = other.api(&ada.with_token(made["secret"].as_str()));
+        key.get("/auth/session").await.expect(200);
+        ada.delete(&format!("/auth/api-keys/{}", made["apiKey"]["id"].as_str().unwrap())).await.expect(204);
+        let revoked = Instant::now();
+        while key.get("/auth/session").await.status != 401 {}
+        quick += u32::from(revoked.elapsed() < Duration::from_millis(100));
+    }
+    assert!(quick >= 8, "{quick} of 10");
+    other.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_dies_stalls_or_comes_back_changes_no_answer() {
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| config.redis.url = Secret::new(url)).await;
+    connected(&app.app).await;
+    let ada = app.sign_up("ada").await;
+    let gone = || async {
+        eventually("Redis is given up", || async { (!app.app.shared.as_redis().unwrap().health().0).then_some(()) })
+            .await;
+        let (_, page) = app.operations("/metrics").await;
+        assert!(page.contains("\nogel_redis_up 0\n"), "{page}");
+    };
+    redis.kill();
+    for n in 0..20 {
+        ada.post("/auth/api-keys", json!({ "name": format!("k{n}") })).await.expect(201);
+        ada.get("/users/me").await.expect(200);
+    }
+    gone().await;
+    assert_eq!(app.operations("/ready").await.0, 200);
+    redis.up();
+    connected(&app.app).await;
+    redis.pause();
+    for _ in 0..20 {
+        ada.get("/users/me").await.expect(200);
+    }
+    gone().await;
+    redis.resume();
+    connected(&app.app).await;
+    redis.flush();
+    ada.get("/users/me").await.expect(200);
+    app.stop().await;
+}

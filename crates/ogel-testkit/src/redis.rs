@@ -1,0 +1,106 @@
+//! Redis in tests: the shared one of the run under a prefix of one's own, or a server of one's own to be killed.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// The run's Redis. Keys of different tests are told apart by [`redis_prefix`].
+pub fn redis_url() -> String {
+    #[expect(clippy::disallowed_methods, reason = "tests are told where the server is by the environment")]
+    std::env::var("OGEL_TEST_REDIS_URL")
+        .expect("set OGEL_TEST_REDIS_URL, or run `cargo ci`, which starts a Redis of its own")
+}
+
+/// A prefix that no other test has.
+pub fn redis_prefix() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = ogel_server::world::Entropy::System.next();
+    format!("test-{}-{nanos:x}-{}:", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A Redis of a test's own, which it may kill, stop, start and empty.
+pub struct RedisServer {
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), port, child: None };
+        server.up();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it (again), empty, on the same port.
+    pub fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("`redis-server` is installed; `cargo ci` sees to it");
+        self.child = Some(child);
+        for _ in 0..500 {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server did not come up");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.as_ref().expect("it runs").id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// It keeps its connections and says nothing any more.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Empties it.
+    pub fn flush(&self) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        stream.write_all(b"FLUSHALL\r\n").unwrap();
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"+OK\r\n");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // A stopped process dies of this, too.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
