@@ -29,6 +29,8 @@ string_enum! {
         DomainsWrite = "domains:write",
         KeysRead = "keys:read",
         KeysWrite = "keys:write",
+        BillingRead = "billing:read",
+        BillingWrite = "billing:write",
         /// What the platform's operators do; worth nothing to anybody else, and never in a key that does not ask for it.
         Admin = "admin",
     }

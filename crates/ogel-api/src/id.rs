@@ -157,6 +157,8 @@ ids! {
     SiteId = "site", "a" "site";
     /// A name a project is reached by.
     DomainId = "dom", "a" "domain";
+    /// One month's bill.
+    InvoiceId = "inv", "an" "invoice";
     /// One request, named in every answer and log line.
     RequestId = "req", "a" "request";
 }

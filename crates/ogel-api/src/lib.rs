@@ -8,10 +8,11 @@
 //! - [`error`]: the one error table and the envelope every failure travels in
 //! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
 //! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`sites`],
-//!   [`domains`], [`admin`], [`meta`]
+//!   [`domains`], [`billing`], [`admin`], [`meta`]
 
 pub mod admin;
 pub mod auth;
+pub mod billing;
 pub mod builds;
 pub mod deployments;
 pub mod domains;

@@ -101,6 +101,8 @@ pub mod scope {
         DomainsWrite,
         KeysRead,
         KeysWrite,
+        BillingRead,
+        BillingWrite,
         Admin
     );
 

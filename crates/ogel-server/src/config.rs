@@ -362,6 +362,27 @@ settings! {
         /// Failures in a row after which a job waits for an operator; with the pauses between them about an hour.
         max_attempts: u64 = 160, env "OGEL_WORK_MAX_ATTEMPTS";
     }
+    /// What organizations pay for, and how.
+    billing: Billing {
+        /// TOML file with the plans, read again on reload; empty takes those that come with the program, which
+        /// `ogeld plans` prints. Rates are `limits.api_key_free`, `_pro` and `_team`.
+        plans_file: String = String::new(), env "OGEL_PLANS_FILE";
+        /// Who collects the money: `manual` (owners change plans, an operator marks invoices paid with
+        /// `ogeld invoice-paid`) or `stripe` (plans are bought on a payment page, which tells us by webhook).
+        provider: String = "manual".to_owned(), env "OGEL_BILLING_PROVIDER";
+        /// Secret of the endpoint `/api/v2/webhooks/stripe`, as the payment service shows it.
+        stripe_webhook_secret: Secret = Secret::default(), env "OGEL_STRIPE_WEBHOOK_SECRET";
+        /// The payment page; `client_reference_id` is added to its address.
+        stripe_checkout_url: String = String::new(), env "OGEL_STRIPE_CHECKOUT_URL";
+        /// Seconds a webhook's signature is good for.
+        stripe_tolerance_seconds: u64 = 300, env "OGEL_STRIPE_TOLERANCE_SECONDS";
+        /// Who sends the invoices: name and address, with line breaks.
+        seller: String = String::new(), env "OGEL_BILLING_SELLER";
+        /// What an open invoice says about paying it, with the provider `manual`.
+        how_to_pay: String = String::new(), env "OGEL_BILLING_HOW_TO_PAY";
+        /// Seconds between two writes of what was counted, 1 to 300; what a killed process loses at most, and a second.
+        usage_flush_seconds: u64 = 5, env "OGEL_USAGE_FLUSH_SECONDS";
+    }
     /// Keys that protect what is stored.
     secrets: Secrets {
         /// 32 random bytes in base64, such as `openssl rand -base64 32` prints. Seals Ghost's project keys.
@@ -430,6 +451,24 @@ impl Config {
             return Err(ConfigError::Invalid { key: "studio.url", problem });
         }
         self.studio_sessions.check()?;
+        crate::billing::catalog::Catalog::load(self)?;
+        let billing = &self.billing;
+        match billing.provider.as_str() {
+            "manual" => {}
+            "stripe" if billing.stripe_webhook_secret.is_empty() => {
+                let problem = "is not set, but `billing.provider` is `stripe`".to_owned();
+                return Err(ConfigError::Invalid { key: "billing.stripe_webhook_secret", problem });
+            }
+            "stripe" if url::Url::parse(&billing.stripe_checkout_url).is_err() => {
+                let problem = "is no URL, but `billing.provider` is `stripe`".to_owned();
+                return Err(ConfigError::Invalid { key: "billing.stripe_checkout_url", problem });
+            }
+            "stripe" => {}
+            other => {
+                let problem = format!("is `{other}`; it takes `manual` or `stripe`");
+                return Err(ConfigError::Invalid { key: "billing.provider", problem });
+            }
+        }
         if self.ghost.api_key.is_empty() {
             let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
             return Err(ConfigError::Invalid { key: "ghost.api_key", problem });

@@ -134,10 +134,14 @@ async fn serve(app: &App, core: Arc<Core>, listeners: Vec<std::net::TcpListener>
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
             core.log.tick();
+            core.usage.tick();
         }
     };
     tokio::select! {
-        () = ended => core.log.tick(),
+        () = ended => {
+            core.log.tick();
+            core.usage.hand_over();
+        }
         () = ticks => {}
     }
 }

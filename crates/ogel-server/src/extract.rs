@@ -4,10 +4,12 @@
 //! name every missing, unknown and mistyped field at once instead of the first one serde meets.
 
 mod maybe;
+mod pair;
 
 pub(crate) use maybe::MaybeJson;
 pub(crate) use maybe::is_json;
 use maybe::json_bytes;
+pub(crate) use pair::PathPair;
 
 use crate::{config::nearest, error::Failure, pipeline::Stalled};
 use axum::{

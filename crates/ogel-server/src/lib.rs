@@ -11,6 +11,7 @@
 //! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
 //! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
 //! - [`studio`]: sessions of Studio's own login
+//! - [`billing`]: plans, metering, invoices, budgets
 //! - [`dev`]: everything on one machine with nothing installed
 
 // A request's whole way is one future, and its type is as deep as the way is long.
@@ -19,6 +20,7 @@
 pub mod access;
 pub mod access_log;
 mod acting;
+pub mod billing;
 pub mod bridge;
 pub mod caller;
 pub mod callers;

@@ -1,7 +1,7 @@
 //! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
 
 use clap::{Parser, Subcommand};
-use ogel_server::{config::Config, dev, lone_ghost, openapi, run};
+use ogel_server::{billing::catalog, config::Config, dev, lone_ghost, openapi, run, world::World};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
@@ -59,6 +59,15 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Note that an invoice was paid, where `billing.provider` is `manual`
+    InvoicePaid {
+        /// The invoice's number, such as 2026-11-9c44f0a1b2c3
+        number: String,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print the plans that come with the program, to start a file for `billing.plans_file` from
+    Plans,
     /// Print the annotated default configuration
     Config {
         /// As the page docs/config.md
@@ -112,6 +121,20 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let config = Config::load(file.as_deref(), &variable)?;
             let set_filter = start_log(&config)?;
             control_plane()?.block_on(run::serve(config, run::Origin { file, variable, set_filter }))?;
+        }
+        Command::Plans => print(catalog::DEFAULT),
+        Command::InvoicePaid { number, config } => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            control_plane()?.block_on(async {
+                let store = run::open_store(&config).await?;
+                let paid = store.mark_invoice_paid(&number, World::system().now()).await;
+                store.close().await;
+                if !paid? {
+                    return Err(format!("there is no invoice `{number}` that is not paid yet").into());
+                }
+                Ok::<_, Box<dyn Error>>(())
+            })?;
+            print(&format!("invoice {number} is paid\n"));
         }
         Command::Migrate { config } => {
             let config = Config::load(config.as_deref(), &variable)?;

@@ -113,6 +113,7 @@ async fn steps(
         attempts: AttemptLog::new(),
         peer: peer.clone(),
         core: core.clone(),
+        payer: std::sync::OnceLock::new(),
     });
     record.context = Some(context.clone());
     let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));

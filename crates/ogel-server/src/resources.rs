@@ -2,6 +2,7 @@
 
 mod admin;
 pub(crate) mod auth;
+pub(crate) mod billing;
 pub(crate) mod builds;
 pub(crate) mod deployments;
 pub(crate) mod domains;
@@ -26,8 +27,6 @@ pub enum Plan {
     Native,
     /// Studio's record and Ghost's work together.
     Hybrid,
-    /// Studio's existing backend, where `studio.forward` names it; nobody otherwise.
-    Forwarded,
     /// Ghost's, on the caller's behalf.
     Proxied,
 }
@@ -37,7 +36,6 @@ impl Plan {
     pub fn summary(self) -> &'static str {
         match self {
             Self::Native => "Answered from Studio's own data",
-            Self::Forwarded => "Answered by Studio's existing backend where one is configured",
             Self::Hybrid => "Studio's record and the deployment backend's work together",
             Self::Proxied => "Kept by the deployment backend, and asked of it on the caller's behalf",
         }
@@ -91,9 +89,10 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
     Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
     Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),
-    // Ghost reports from few addresses, and as often as builds change.
-    Resource::new("webhooks", Plan::Native, webhooks::routes).with_classes(&[("ghost", Class::Free)]),
-    Resource::new("billing", Plan::Forwarded, OpenApiRouter::new),
+    // Ghost reports from few addresses, and as often as builds change; a payment service does as well.
+    Resource::new("webhooks", Plan::Native, webhooks::routes)
+        .with_classes(&[("ghost", Class::Free), ("stripe", Class::Free)]),
+    Resource::new("billing", Plan::Native, billing::routes),
     Resource::new("admin", Plan::Native, admin::routes),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),

@@ -2,6 +2,7 @@
 
 use crate::{
     access_log::{AccessLog, Destination},
+    billing::{closing, metering},
     config::Config,
     edge::{Edge, Tls},
     identities, operations, reload, replicas,
@@ -123,6 +124,10 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     replicas::start(app);
     let state = app.clone();
     app.in_background(async move { housekeeping(&state).await });
+    let state = app.clone();
+    app.in_background(async move { metering::run(&state).await });
+    let state = app.clone();
+    app.in_background(async move { closing::run(&state).await });
     Ok(Running { edge, operations, tls })
 }
 
@@ -159,6 +164,11 @@ async fn housekeeping(app: &App) {
         if let Err(error) = app.store.delete_expired_revocations(now, BATCH).await {
             tracing::warn!(%error, "revocations of sessions that are over could not be removed");
         }
+        let flushes = app.store.delete_old_flushes(now - chrono::TimeDelta::days(7)).await;
+        let events = app.store.delete_old_payment_events(now - chrono::TimeDelta::days(90)).await;
+        if let (Err(error), _) | (_, Err(error)) = (flushes, events) {
+            tracing::warn!(%error, "old billing records could not be removed");
+        }
     }
 }
 
@@ -187,6 +197,10 @@ pub async fn stop(app: &App, running: Running) {
     let drain = Duration::from_secs(app.config().server.drain_seconds);
     if tokio::time::timeout(drain, app.background.wait()).await.is_err() {
         tracing::warn!("background work was still running when the time to drain was over");
+    }
+    // The threads have handed over their last counters.
+    if let Err(error) = app.metering.write(app).await {
+        tracing::error!(%error, "the last usage counters could not be written and are lost");
     }
     app.store.close().await;
     let log = app.access_log.clone();

@@ -2,7 +2,7 @@
 //!
 //! Whoever reads it takes a snapshot per request; nobody waits for anybody.
 
-use crate::{config::Config, limits::Limits, resources::RESOURCES, studio::StudioAuth};
+use crate::{billing::catalog::Catalog, config::Config, limits::Limits, resources::RESOURCES, studio::StudioAuth};
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -11,6 +11,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 pub struct Settings {
     config: Config,
     pub limits: Limits,
+    pub plans: Catalog,
     /// Networks of proxies in front of us.
     pub trusted: Vec<IpNet>,
     /// How long memory is trusted while nobody can say what has changed.
@@ -27,6 +28,7 @@ impl Settings {
         Self {
             limits: Limits::new(&config),
             trust_without_database: Duration::from_secs(config.auth.trust_without_database_seconds.min(30)),
+            plans: Catalog::load_or_default(&config),
             trusted: config.trusted_networks().unwrap_or_default(),
             forwarded: forwarded.collect(),
             studio_auth: StudioAuth::new(&config),

@@ -6,6 +6,7 @@
 use crate::{
     access::Accesses,
     access_log::AccessLog,
+    billing::metering::Metering,
     bridge::Bridge,
     callers::Callers,
     config::Config,
@@ -64,6 +65,8 @@ pub struct AppState {
     pub limiter: Limiter,
     pub hooks: Hooks,
     pub access_log: AccessLog,
+    /// What is counted for billing, on its way to the database.
+    pub metering: Metering,
     /// One of each data-plane thread, for the scrape.
     counters: Mutex<Vec<Arc<Counters>>>,
     /// Password checks take a core each, so only a few run at a time.
@@ -123,6 +126,7 @@ impl AppState {
             limiter: Limiter::default(),
             hooks: Hooks::default(),
             access_log,
+            metering: Metering::new(world.uuid()),
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),
             accesses: Accesses::new(identities.clone()),

@@ -4,15 +4,18 @@
 
 use crate::{
     Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    error::Cap,
     events::{ADD, Said, add_event},
     pool::{on_read, on_write},
+    usage::{ADD_FOR_PROJECT, hour_of},
     viewer::{seen_by, sees_project},
     words::{Seen, row},
     work::enqueue,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
     admin::Queue,
+    billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{BuildId, DeploymentId, ProjectId, UserId},
     organizations::Role,
@@ -99,6 +102,32 @@ impl std::fmt::Debug for Deployment {
     }
 }
 
+/// How much an organization may deploy; `None` is no limit. Asked for in the transaction that makes a deployment, which
+/// holds the organization's row, so that nobody gets past it by being quick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    pub unfinished: Option<i64>,
+    /// In the 24 hours before, counted by the hour.
+    pub per_day: Option<i64>,
+    /// Since the month began.
+    pub per_month: Option<i64>,
+    pub build_seconds_per_month: Option<i64>,
+    /// When the month began.
+    pub month: DateTime<Utc>,
+}
+
+impl Caps {
+    /// Each limit with what it is about, from which hour on, of which metric.
+    fn on_usage(&self, now: DateTime<Utc>) -> [(Cap, Option<i64>, DateTime<Utc>, Metric); 3] {
+        let day = hour_of(now) - TimeDelta::hours(23);
+        [
+            (Cap::PerDay, self.per_day, day, Metric::Deployments),
+            (Cap::PerMonth, self.per_month, self.month, Metric::Deployments),
+            (Cap::BuildSeconds, self.build_seconds_per_month, self.month, Metric::BuildSeconds),
+        ]
+    }
+}
+
 /// A deployment about to be asked for.
 #[derive(Clone)]
 pub struct NewDeployment {
@@ -117,6 +146,7 @@ pub struct NewDeployment {
     pub tags: Vec<String>,
     /// The one it repeats.
     pub redeploy_of: Option<DeploymentId>,
+    pub caps: Caps,
     pub created_by: UserId,
     pub created_at: DateTime<Utc>,
     /// Who hands it to Ghost.
@@ -181,12 +211,59 @@ macro_rules! page_of_deployments {
 const PAGE_OF_PROJECT: &str = page_of_deployments!("AND deployments.project_id = $4");
 const PAGE_OF_ALL: &str = page_of_deployments!("");
 
+macro_rules! of_its_organization {
+    () => {
+        "(SELECT organization_id FROM projects WHERE projects.id = $1)"
+    };
+}
+/// Changes nothing, but holds the row: who counts next sees what is made now.
+const HOLD_ORGANIZATION: &str = concat!("UPDATE organizations SET plan = plan WHERE id = ", of_its_organization!());
+const COUNT_UNFINISHED: &str = concat!(
+    "SELECT COUNT(*) FROM deployments JOIN projects ON projects.id = deployments.project_id \
+     WHERE deployments.status IN ('pending', 'building') AND projects.organization_id = ",
+    of_its_organization!()
+);
+const SUM_USED: &str = concat!(
+    "SELECT CAST(SUM(quantity) AS BIGINT) FROM usage_hourly WHERE hour >= $2 AND metric = $3 AND organization_id = ",
+    of_its_organization!()
+);
+
+/// `Capped` if one of `$new.caps` is reached. Nothing is asked where there is no limit.
+macro_rules! refuse_over_caps {
+    ($tx:expr, $new:expr) => {{
+        let new: &NewDeployment = $new;
+        if (Caps { month: new.caps.month, ..Caps::default() }) != new.caps {
+            sqlx::query(HOLD_ORGANIZATION).bind(new.project_id.0).execute(&mut *$tx).await?;
+        }
+        if let Some(most) = new.caps.unfinished {
+            let count: i64 = sqlx::query_scalar(COUNT_UNFINISHED).bind(new.project_id.0).fetch_one(&mut *$tx).await?;
+            if count >= most {
+                return Err(StoreError::Capped(Cap::Unfinished));
+            }
+        }
+        for (cap, most, since, metric) in new.caps.on_usage(new.created_at) {
+            let Some(most) = most else { continue };
+            let used: Option<i64> = sqlx::query_scalar(SUM_USED)
+                .bind(new.project_id.0)
+                .bind(since)
+                .bind(metric.as_str())
+                .fetch_one(&mut *$tx)
+                .await?;
+            if used.unwrap_or(0) >= most {
+                return Err(StoreError::Capped(cap));
+            }
+        }
+    }};
+}
+
 impl Store {
-    /// `pending`, under the caller's id, together with the job to bring it to its end. `ForeignKey` when there is no such project among its maker's.
+    /// `pending`, under the caller's id, together with the job to bring it to its end. `Capped` when the organization has as
+    /// many as it may have, `ForeignKey` when there is no such project among its maker's.
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Deployment> {
         let tags = serde_json::to_string(&new.tags).map_err(|error| StoreError::Other(Box::new(error)))?;
         let row: Option<Deployment> = on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
+            refuse_over_caps!(tx, new);
             let row = sqlx::query_as(concat!(
                 "INSERT INTO deployments (id, project_id, ogel_deployment_id, build_id, repo_url, branch, commit_sha, framework, \
                  asked_framework, root_directory, install_command, build_command, output_directory, env, tags, status, created_by, \
@@ -200,6 +277,8 @@ impl Store {
                 .bind(&new.env).bind(&tags).bind(new.created_by.0).bind(new.created_at)
                 .fetch_all(&mut *tx).await?.pop();
             if row.is_some() {
+                sqlx::query(ADD_FOR_PROJECT).bind(new.project_id.0).bind(Metric::Deployments.as_str())
+                    .bind(hour_of(new.created_at)).bind(1i64).execute(&mut *tx).await?;
                 let by = Said { actor: Some(new.created_by), ..Said::default() };
                 let said = Said { related: new.redeploy_of, ..by };
                 add_event!(tx, ADD, new.id, DeploymentEventType::Created, said, new.created_at);

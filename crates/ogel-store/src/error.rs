@@ -4,8 +4,24 @@ use sqlx::error::DatabaseError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
+/// A limit of an organization that a new deployment would go beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// Deployments that have not ended.
+    Unfinished,
+    /// Deployments in a day.
+    PerDay,
+    /// Deployments in a month.
+    PerMonth,
+    /// Seconds of builds in a month.
+    BuildSeconds,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The organization has as many as it may have.
+    #[error("a limit of the organization is reached: {0:?}")]
+    Capped(Cap),
     /// There is one already; `what` is `table.column`.
     #[error("{what} is taken")]
     Unique { what: &'static str },

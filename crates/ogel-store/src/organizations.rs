@@ -122,11 +122,4 @@ impl Store {
         let plans = plans.iter().filter_map(|plan| plan.parse().ok());
         Ok(plans.max_by_key(rank).unwrap_or(Plan::Free))
     }
-
-    /// For operators and billing, which act for nobody.
-    pub async fn set_plan(&self, id: OrganizationId, plan: Plan, now: DateTime<Utc>) -> Result<()> {
-        on_write!(self, db => sqlx::query("UPDATE organizations SET plan = $2, updated_at = $3 WHERE id = $1")
-            .bind(id.0).bind(plan.as_str()).bind(now).execute(db).await?.rows_affected());
-        Ok(())
-    }
 }

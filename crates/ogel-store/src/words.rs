@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use ogel_api::{
     admin::Queue,
     auth::Scope,
+    billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId},
+    id::{ApiKeyId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId},
     organizations::{Plan, Role},
 };
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -35,7 +36,7 @@ macro_rules! ids { ($($id:ident),+) => { $(
         fn read(raw: Uuid) -> Result<Self, BoxError> { Ok($id(raw)) }
     }
 )+ } }
-ids!(ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId);
+ids!(ApiKeyId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId);
 
 macro_rules! words { ($($word:ident),+) => { $(
     impl Column for $word {
@@ -43,7 +44,18 @@ macro_rules! words { ($($word:ident),+) => { $(
         fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse()?) }
     }
 )+ } }
-words!(DeploymentEventType, DeploymentStatus, ObjectKind, Plan, Queue, Role);
+words!(
+    BudgetAction,
+    DeploymentEventType,
+    DeploymentStatus,
+    InvoiceStatus,
+    LineKind,
+    Metric,
+    ObjectKind,
+    Plan,
+    Queue,
+    Role
+);
 
 impl<T: Column> Column for Option<T> {
     type Raw = Option<T::Raw>;
@@ -64,6 +76,14 @@ impl Column for Vec<Scope> {
     type Raw = String;
     fn read(raw: String) -> Result<Self, BoxError> {
         Ok(raw.split(' ').filter_map(|word| word.parse().ok()).collect())
+    }
+}
+
+/// A JSON list.
+impl Column for Vec<i64> {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(serde_json::from_str(&raw)?)
     }
 }
 

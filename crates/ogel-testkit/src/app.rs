@@ -48,6 +48,8 @@ impl TestApp {
         let limits = &mut config.limits;
         (limits.api_key_free, limits.session, limits.anonymous, limits.address) = (10_000, 10_000, 10_000, 100_000);
         (limits.login, limits.deploy) = (10_000, 10_000);
+        config.billing.plans_file = plans(folder.path());
+        config.billing.usage_flush_seconds = 1;
         config.database.url = Secret::new(database.url.clone());
         config.database.max_connections = 5;
         config.ghost.url = ghost.api_url();
@@ -118,6 +120,14 @@ impl TestApp {
         let anonymous = self.anonymous();
         let body = json!({ "email": format!("{name}@example.com"), "password": "correct horse", "name": name });
         let answer = anonymous.post("/auth/signup", body).await.expect(201);
+        anonymous.with_token(answer["session"]["token"].as_str())
+    }
+
+    /// Somebody who signed up before, with a fresh session.
+    pub async fn log_in(&self, name: &str) -> Api {
+        let anonymous = self.anonymous();
+        let body = json!({ "email": format!("{name}@example.com"), "password": "correct horse" });
+        let answer = anonymous.post("/auth/login", body).await.expect(200);
         anonymous.with_token(answer["session"]["token"].as_str())
     }
 
@@ -200,6 +210,22 @@ impl TestApp {
         let request = crate::http_client().request(method, url).header("x-appwrite-project", "console");
         request.header("x-appwrite-key", PLATFORM_KEY).json(&body).send().await.unwrap().status().as_u16()
     }
+}
+
+/// The plans as they come, but without limits on how much is deployed: tests about those set their own.
+fn plans(folder: &Path) -> String {
+    let limited = |line: &&str| !line.starts_with("deployments_per_day") && !line.starts_with("concurrent_builds");
+    let mut text: String = ogel_server::billing::catalog::DEFAULT
+        .lines()
+        .filter(limited)
+        .fold(String::new(), |text, line| text + line + "\n");
+    for plan in ["free", "pro", "team"] {
+        let head = format!("[{plan}]\n");
+        text = text.replace(&head, &format!("{head}deployments_per_day = 0\nconcurrent_builds = 0\n"));
+    }
+    let path = folder.join("plans.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
 }
 
 /// The first organization of a caller.

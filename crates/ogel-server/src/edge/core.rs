@@ -2,7 +2,9 @@
 //!
 //! Nothing here is shared with another thread but by being read at a scrape; the locks inside are never contended.
 
-use crate::{access_log, callers::ThreadCallers, metrics::Counters, state::App, world::Entropy};
+use crate::{
+    access_log, billing::metering::ThreadUsage, callers::ThreadCallers, metrics::Counters, state::App, world::Entropy,
+};
 use ogel_ghost::Ghost;
 use ogel_proxy::Upstream;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub(crate) struct Core {
     pub(crate) studio: Option<Upstream>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: access_log::Buffer,
+    /// What its answers count for billing.
+    pub(crate) usage: Arc<ThreadUsage>,
     pub(crate) callers: ThreadCallers,
     /// For ids, which need to be distinct and not secret: a system call less per request.
     pub(crate) entropy: Entropy,
@@ -30,6 +34,7 @@ impl Core {
             studio: app.studio_of_a_thread()?,
             log: app.access_log.buffer(counters.clone()),
             counters,
+            usage: Arc::new(app.metering.of_a_thread()),
             callers: ThreadCallers::default(),
             entropy: Entropy::seeded(app.world.entropy.next()),
             app: app.clone(),

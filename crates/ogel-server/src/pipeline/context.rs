@@ -2,6 +2,7 @@
 
 use super::trace::Ids;
 use crate::{
+    billing::metering::Payer,
     caller::Identity,
     edge::{Core, Peer},
 };
@@ -14,11 +15,12 @@ use axum::{
 use ogel_api::error::ErrorCode;
 use ogel_ghost::CallContext;
 use ogel_proxy::AttemptLog;
+use ogel_store::Project;
 use std::{
     net::IpAddr,
     ops::Deref,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 use tokio::time::Instant;
@@ -43,11 +45,19 @@ pub(crate) struct Known {
     pub peer: Arc<Peer>,
     /// The thread that accepted it.
     pub core: Arc<Core>,
+    /// What the answer counts for, once a handler knows.
+    pub payer: OnceLock<Payer>,
 }
 
 impl RequestContext {
     pub(crate) fn new(known: Known) -> Self {
         Self(Arc::new(known))
+    }
+
+    /// The request is about this project: it counts as its organization's usage.
+    pub(crate) fn meter(&self, project: &Project) {
+        // The first one stays: a request counts once.
+        let _ = self.payer.set((project.organization_id, project.id));
     }
 
     /// What a call to Ghost on behalf of this request carries.

@@ -3,6 +3,7 @@
 use super::{RequestContext, cors, trace::Ids};
 use crate::{
     access_log::Line,
+    billing::metering,
     edge::{Core, Peer},
     error::{self, Failure},
     header_text::HeaderText,
@@ -151,6 +152,12 @@ pub(super) fn finish(
     }
     log(core, record, &answer, failure.as_deref(), took);
     core.counters.request(record.noun, answer.status(), took);
+    // Nobody pays for what failed on our side.
+    if !answer.status().is_server_error()
+        && let Some(payer) = record.context.as_ref().and_then(|context| context.payer.get())
+    {
+        return answer.map(|body| metering::meter(&core.usage, *payer, body));
+    }
     answer
 }
 

@@ -6,6 +6,7 @@ use super::{
     shared::{self, PageParameters},
 };
 use crate::{
+    access,
     caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
@@ -191,9 +192,11 @@ async fn get_build_logs(
     let wants_websocket = text(header::UPGRADE).eq_ignore_ascii_case("websocket");
     // Before any upgrade: a stranger must not learn from the handshake that the build exists. One trip to the control
     // plane for all that this needs of the store.
-    let (state, viewer) = (app.clone(), caller.caller.viewer.clone());
+    let (state, asking) = (app.clone(), caller.caller.clone());
+    let metered = context.clone();
     let look_up = async move {
-        let (row, _) = visible(&state, &viewer, id).await?;
+        let (row, _) = visible(&state, &asking.viewer, id).await?;
+        metered.meter(&access::of_thing(&state, &asking, row.project_id, "build", id).await?.project);
         let is_page = !wants_websocket && !wants_events;
         let place = if is_page { logs::Place::of(&state, &row).await? } else { None };
         Ok::<_, Failure>((row, place))

@@ -11,6 +11,7 @@ use super::{
     shared::{self, PageParameters},
 };
 use crate::{
+    billing::admission,
     caller::{Allowed, Caller, require_role, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
@@ -186,6 +187,7 @@ async fn start(
 ) -> Result<Arc<ogel_store::Deployment>> {
     let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
     require_role(role, Role::Developer)?;
+    let (caps, plan) = admission::admit(app, project.organization_id).await?;
     repository::check(app, body).await?;
     let id = DeploymentId(app.world.uuid());
     let env = body
@@ -213,11 +215,13 @@ async fn start(
         env,
         tags: body.tags.clone().unwrap_or_default(),
         redeploy_of,
+        caps,
         created_by: caller.user.id,
         created_at: app.world.now(),
         hold: work::hold(app),
     };
-    let row = app.store.create_deployment(&new).await?;
+    let made = app.store.create_deployment(&new).await;
+    let row = made.map_err(|error| admission::refused(app, error, plan, &caps))?;
     work::begin::<tracker::Following>(app, new.job());
     Ok(Arc::new(row))
 }

@@ -128,6 +128,7 @@ async fn list_domains(
 ) -> Result<Response> {
     let project = query.project()?;
     let access = access::of_project(&app, &caller.caller, project).await?;
+    context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Domain).await?;
     let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
@@ -178,6 +179,7 @@ async fn get_domain(
     context: RequestContext,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     let known = Acting::known(&app, &caller.caller, &access).await?;
     let mut acting = known.ok_or_else(|| Error::not_found("domain", id))?;
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
@@ -202,6 +204,7 @@ async fn create_domain(
 ) -> Result<Response> {
     let project = body.project_id;
     let access = access::of_project(&app, &caller.caller, project).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let name = host_name(&body.domain)?;
     let site = site_at_ghost(&app, &caller.caller, project, body.site_id).await?;
@@ -234,6 +237,7 @@ async fn update_domain(
     Json(body): Json<UpdateDomain>,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
@@ -265,6 +269,7 @@ async fn verify_domain(
     _: Query<NoParameters>,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
@@ -284,6 +289,7 @@ async fn delete_domain(
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);

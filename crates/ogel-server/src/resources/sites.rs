@@ -75,6 +75,7 @@ async fn list_sites(
 ) -> Result<Response> {
     let project = query.project()?;
     let access = access::of_project(&app, &caller.caller, project).await?;
+    context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Site).await?;
     let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
@@ -124,6 +125,7 @@ async fn get_site(
     context: RequestContext,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     let known = Acting::known(&app, &caller.caller, &access).await?;
     let mut acting = known.ok_or_else(|| Error::not_found("site", id))?;
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_site(
@@ -147,6 +149,7 @@ async fn create_site(
     Json(body): Json<NewSite>,
 ) -> Result<Response> {
     let access = access::of_project(&app, &caller.caller, body.project_id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let name = shared::name(&body.name)?;
     let fields = SiteFields {
@@ -189,6 +192,7 @@ async fn update_site(
     Json(body): Json<UpdateSite>,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let fields = SiteFields {
@@ -222,6 +226,7 @@ async fn delete_site(
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
+    context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let gone =

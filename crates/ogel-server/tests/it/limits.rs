@@ -3,6 +3,7 @@
 use crate::on_both;
 use ogel_api::organizations::Plan;
 use ogel_server::config::Config;
+use ogel_store::PlanChange;
 use ogel_testkit::{Api, Database, TestApp, eventually};
 use serde_json::json;
 
@@ -78,7 +79,9 @@ async fn a_better_plan_raises_the_limit_without_a_new_key() {
     assert_eq!(admitted(&key, 12).await, 10);
     let organization = ada.get("/organizations").await.expect(200);
     let id = organization["organizations"][0]["id"].as_str().unwrap().parse().unwrap();
-    app.app.store.set_plan(id, Plan::Team, app.app.world.now()).await.unwrap();
+    let (change, at) = (app.app.world.uuid(), app.app.world.now());
+    let change = PlanChange { id: change, organization: id, plan: Plan::Team, actor: None, at };
+    app.app.store.change_plan(&change).await.unwrap();
     let limit = eventually("the plan shows", || async {
         let headers = key.get("/auth/session").await.headers;
         Some(headers["x-ratelimit-limit"].to_str().unwrap().to_owned()).filter(|limit| limit != "10")

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod authorization;
 mod bad_input;
+mod billing;
 mod builds;
 mod delivery;
 mod deployments;

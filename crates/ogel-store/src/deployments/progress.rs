@@ -6,9 +6,11 @@ use crate::{
     events::{ADD_ONCE, Said, add_event},
     pool::on_write,
     production::put_into_production,
+    usage::{ADD_FOR_PROJECT, hour_of},
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{DeploymentId, UserId},
 };
@@ -76,6 +78,11 @@ fn event_of(status: DeploymentStatus) -> Option<DeploymentEventType> {
     }
 }
 
+/// What a build is charged: each second it has begun, from when it was seen building, or else was accepted.
+fn build_seconds(began: DateTime<Utc>, ended: DateTime<Utc>) -> i64 {
+    ((ended - began).num_milliseconds().max(0) + 999) / 1000
+}
+
 impl Store {
     /// Ghost accepted it. A row that ended meanwhile stays as it ended.
     pub async fn record_submission(&self, id: DeploymentId, ogel_build_id: &str, now: DateTime<Utc>) -> Result<()> {
@@ -115,6 +122,17 @@ impl Store {
                 if let Some(kind) = event {
                     let reason = known.error.as_deref().filter(|_| kind == DeploymentEventType::Failed);
                     add_event!(tx, ADD_ONCE, id, kind, Said { reason, ..Said::default() }, now);
+                }
+                // Here, because a deployment ends once: its build counts once.
+                if let (true, Some(began), Some(ended)) = (to.status.is_terminal(), known.submitted_at, known.completed_at) {
+                    let building: Option<DateTime<Utc>> = sqlx::query_scalar(
+                        "SELECT created_at FROM deployment_events WHERE deployment_id = $1 AND kind = 'building'")
+                        .bind(id.0).fetch_optional(&mut *tx).await?;
+                    let seconds = build_seconds(building.unwrap_or(began), ended);
+                    if seconds > 0 {
+                        sqlx::query(ADD_FOR_PROJECT).bind(known.project_id.0).bind(Metric::BuildSeconds.as_str())
+                            .bind(hour_of(now)).bind(seconds).execute(&mut *tx).await?;
+                    }
                 }
                 if to.active && to.status == DeploymentStatus::Success {
                     let promotion = Promotion {

@@ -39,7 +39,7 @@ on_both! {
         store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
         assert_eq!(subjects(feed).await, NOTHING, "told once");
-        store.set_plan(ada.organization.id, Plan::Pro, at(1)).await.unwrap();
+        store.change_plan(&plan_change(&ada, Plan::Pro, at(1))).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
         store.update_project(&ada.viewer(), ada.project.id, Some("Difference"), None, at(1)).await.unwrap();
         assert_eq!(subjects(feed).await, [ada.project.id.0]);
@@ -80,7 +80,7 @@ on_both! {
         bench.store.touch_session(session.id, at(5), at(500)).await.unwrap();
         bench.store.touch_api_key(key.id, at(5)).await.unwrap();
         bench.store.update_user(ada.user.id, None, at(5)).await.unwrap();
-        bench.store.set_plan(ada.organization.id, Plan::Free, at(5)).await.unwrap();
+        bench.store.change_plan(&plan_change(&ada, Plan::Free, at(5))).await.unwrap();
         assert_eq!(subjects(feed).await, NOTHING);
         feed.close().await;
     }

@@ -80,7 +80,8 @@ on_both! {
         assert_eq!(renamed, expected);
         let (moved, _) = bench.store.update_organization(&eyes, id, None, Some("new-slug"), at(2)).await.unwrap().unwrap();
         assert_eq!((moved.name.as_str(), moved.slug.as_str()), ("New", "new-slug"));
-        bench.store.set_plan(id, Plan::Team, at(3)).await.unwrap();
+        let change = plan_change(&person, Plan::Team, at(3));
+        assert_eq!(bench.store.change_plan(&change).await.unwrap(), Some(Plan::Free));
         let (paid, _) = bench.store.organization(&eyes, id).await.unwrap().unwrap();
         assert_eq!((paid.plan, paid.updated_at), (Plan::Team, at(3)));
     }

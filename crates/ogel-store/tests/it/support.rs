@@ -6,8 +6,8 @@ use ogel_api::{
     organizations::Plan,
 };
 use ogel_store::{
-    ApiKey, Deployment, Hold, NewDeployment, Organization, Page, PageRequest, Project, Session, Store, StoreConfig,
-    User, Viewer,
+    ApiKey, Caps, Deployment, Hold, NewDeployment, Organization, Page, PageRequest, PlanChange, Project, Session,
+    Store, StoreConfig, User, Viewer,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::{
@@ -259,6 +259,11 @@ pub(crate) fn user() -> User {
     }
 }
 
+/// The person's organization changes to `plan`.
+pub(crate) fn plan_change(person: &Person, plan: Plan, at: DateTime<Utc>) -> PlanChange {
+    PlanChange { id: id(), organization: person.organization.id, plan, actor: Some(person.user.id), at }
+}
+
 pub(crate) fn organization() -> Organization {
     Organization {
         id: OrganizationId(id()),
@@ -297,6 +302,7 @@ pub(crate) fn deployment(person: &Person) -> NewDeployment {
         env: None,
         tags: Vec::new(),
         redeploy_of: None,
+        caps: Caps::default(),
         created_by: person.user.id,
         created_at: at(0),
         hold: hold(60),

@@ -76,6 +76,7 @@ async fn put(
         return Err(Failure::new(ErrorCode::Conflict, message));
     }
     let access = access::of_thing(app, caller, row.project_id, "deployment", id).await?;
+    context.meter(&access.project);
     let mut acting = Acting::made(app, caller, &access).await?;
     let at_ghost = &row.ogel_deployment_id;
     acting!(app, acting, |credential, at| app.ghost.activate_deployment(context.call(), credential, at, at_ghost))

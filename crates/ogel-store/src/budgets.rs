@@ -1,0 +1,88 @@
+//! How much an organization wants to spend in a month, and which alerts were raised.
+
+use crate::{
+    Result, Store, StoreError,
+    pool::{on_read, on_write},
+    words::row,
+};
+use chrono::{DateTime, Utc};
+use ogel_api::{billing::BudgetAction, id::OrganizationId};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub organization_id: OrganizationId,
+    pub amount: i64,
+    /// Percent, ascending.
+    pub alerts_at: Vec<i64>,
+    pub action: BudgetAction,
+    pub updated_at: DateTime<Utc>,
+}
+row!(Budget, columns of "budgets" { organization_id, amount, alerts_at, action, updated_at });
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetAlert {
+    pub percent: i64,
+    pub raised_at: DateTime<Utc>,
+}
+row!(BudgetAlert { percent, raised_at });
+
+impl Store {
+    /// Sets or replaces it. `ForeignKey` when the organization is gone.
+    pub async fn set_budget(&self, budget: &Budget) -> Result<()> {
+        let alerts = serde_json::to_string(&budget.alerts_at).map_err(|error| StoreError::Other(Box::new(error)))?;
+        on_write!(self, db => sqlx::query(
+            "INSERT INTO budgets (organization_id, amount, alerts_at, action, updated_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (organization_id) DO UPDATE SET amount = excluded.amount, alerts_at = excluded.alerts_at, \
+               action = excluded.action, updated_at = excluded.updated_at")
+            .bind(budget.organization_id.0).bind(budget.amount).bind(&alerts).bind(budget.action.as_str())
+            .bind(budget.updated_at).execute(db).await?.rows_affected());
+        Ok(())
+    }
+
+    pub async fn budget(&self, organization: OrganizationId) -> Result<Option<Budget>> {
+        Ok(on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM budgets WHERE organization_id = $1"))
+            .bind(organization.0).fetch_optional(db).await?))
+    }
+
+    /// Whether there was one.
+    pub async fn delete_budget(&self, organization: OrganizationId) -> Result<bool> {
+        Ok(on_write!(self, db => sqlx::query("DELETE FROM budgets WHERE organization_id = $1")
+            .bind(organization.0).execute(db).await?.rows_affected())
+            > 0)
+    }
+
+    /// Budgets in the order of their organizations, from behind `after`: for whoever looks at all of them.
+    pub async fn budgets(&self, after: Option<OrganizationId>, limit: u32) -> Result<Vec<Budget>> {
+        let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
+        Ok(on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM budgets WHERE organization_id > $1 ORDER BY organization_id LIMIT $2"))
+            .bind(after).bind(i64::from(limit)).fetch_all(db).await?))
+    }
+
+    /// Whether it is news: `false` when it was raised this month already, by whomever.
+    pub async fn raise_budget_alert(
+        &self,
+        organization: OrganizationId,
+        period_start: DateTime<Utc>,
+        percent: i64,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        Ok(on_write!(self, db => sqlx::query(
+            "INSERT INTO budget_alerts (organization_id, period_start, percent, raised_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (organization_id, period_start, percent) DO NOTHING")
+            .bind(organization.0).bind(period_start).bind(percent).bind(now).execute(db).await?.rows_affected())
+            > 0)
+    }
+
+    /// Those raised in the month that begins at `period_start`.
+    pub async fn budget_alerts(
+        &self,
+        organization: OrganizationId,
+        period_start: DateTime<Utc>,
+    ) -> Result<Vec<BudgetAlert>> {
+        Ok(on_read!(self, db => sqlx::query_as(
+            "SELECT percent, raised_at FROM budget_alerts WHERE organization_id = $1 AND period_start = $2 ORDER BY percent")
+            .bind(organization.0).bind(period_start).fetch_all(db).await?))
+    }
+}
