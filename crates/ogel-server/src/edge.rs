@@ -8,6 +8,7 @@
 mod connection;
 mod core;
 mod peer;
+mod rest;
 mod stall;
 mod tls;
 

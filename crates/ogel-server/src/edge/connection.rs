@@ -1,17 +1,30 @@
 //! One connection from its first byte to its last: TLS where there is a certificate, then HTTP/1.1 or HTTP/2 by what the
 //! client speaks (ALPN, or the preface of prior knowledge in clear text).
 
-use super::{Core, Counted, Peer, Tls, stall::Watched};
+use super::{
+    Core, Counted, Peer, Tls,
+    rest::{self, Ended, Socket},
+    stall::Watched,
+};
 use crate::{pipeline, settings::Settings};
-use axum::Router;
+use axum::{Router, body::Body};
+use bytes::Bytes;
 use hyper::{
-    Request,
+    Request, Response,
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -44,8 +57,8 @@ impl Protocols {
     pub(super) fn new(settings: &Settings, routes: Router, tls: Option<Tls>) -> Self {
         let head = Duration::from_secs(settings.server.header_timeout_seconds.max(1));
         let mut http1 = http1::Builder::new();
-        // Without a timer hyper waits for a request head for ever.
-        http1.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MAX_HEAD);
+        // How long a request head may take is [`rest`]'s to say.
+        http1.max_buf_size(MAX_HEAD);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -70,15 +83,16 @@ pub(super) async fn serve(core: Arc<Core>, protocols: &Protocols, stream: TcpStr
         };
         // Too slow, or gone already: nothing was asked.
         let Ok(Ok(version)) = version else { return };
-        return speak(&core, protocols, peer, stream, version).await;
+        return speak(&core, protocols, &peer, stream, version).await;
     };
-    match tokio::time::timeout(protocols.head, tls.acceptor().accept(stream)).await {
+    // Boxed like all that a connection holds for a part of its life only: what is not boxed it holds while it is idle.
+    match Box::pin(tokio::time::timeout(protocols.head, tls.acceptor().accept(stream))).await {
         Ok(Ok(stream)) => {
             let version = match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Version::Http2,
                 _ => Version::Http1,
             };
-            speak(&core, protocols, peer, stream, version).await;
+            speak(&core, protocols, &peer, stream, version).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -105,37 +119,59 @@ async fn version_of(stream: &TcpStream) -> io::Result<Version> {
     }
 }
 
-async fn speak<S>(core: &Arc<Core>, protocols: &Protocols, peer: Arc<Peer>, stream: S, version: Version)
+async fn speak<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S, version: Version)
+where
+    S: Socket + AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match version {
+        Version::Http1 => speak_http1(core, protocols, peer, stream).await,
+        Version::Http2 => Box::pin(speak_http2(core, protocols, peer, stream)).await,
+    }
+}
+
+/// In turns: hyper while there is something to do, and a bare socket while there is not.
+async fn speak_http1<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, mut stream: S)
+where
+    S: Socket + AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut unused = Bytes::new();
+    loop {
+        let watched = Watched::new(stream, unused, protocols.stall);
+        let signs = watched.signs.clone();
+        let service = service_fn(|request: Request<Incoming>| {
+            signs.request();
+            answer(core, protocols, peer, request)
+        });
+        let leave = core.app.shutdown.cancelled();
+        match Box::pin(rest::until_idle(&protocols.http1, protocols.head, watched, service, leave)).await {
+            Ended::Closed => return,
+            Ended::Resting(rested, read) => (stream, unused) = (rested, read),
+        }
+        if !unused.is_empty() {
+            continue;
+        }
+        let _resting = Counted::new(&core.counters.connections_resting);
+        tokio::select! {
+            // Woken by an end or an error, too: hyper then finds out which.
+            _ = stream.tcp().readable() => {}
+            () = core.app.shutdown.cancelled() => return,
+            () = tokio::time::sleep(protocols.head) => return,
+        }
+    }
+}
+
+async fn speak_http2<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(|request: Request<Incoming>| {
-        let (core, peer, routes) = (core.clone(), peer.clone(), protocols.routes.clone());
-        // Boxed per request, so that an idle connection does not hold room for one.
-        Box::pin(async move { Ok::<_, Infallible>(pipeline::live(&core, &peer, &routes, request).await) })
-    });
-    let stream = TokioIo::new(Watched::new(stream, protocols.stall));
-    let shutdown = core.app.shutdown.cancelled();
-    let ended = match version {
-        Version::Http1 => {
-            let mut connection = pin!(protocols.http1.serve_connection(stream, service).with_upgrades());
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
-        Version::Http2 => {
-            let mut connection = pin!(protocols.http2.serve_connection(stream, service));
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+    let service = service_fn(|request: Request<Incoming>| answer(core, protocols, peer, request));
+    let stream = TokioIo::new(Watched::new(stream, Bytes::new(), protocols.stall));
+    let mut connection = pin!(protocols.http2.serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = core.app.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
     // A client that breaks off or sends no HTTP is its own business.
@@ -143,3 +179,11 @@ where
         tracing::debug!(%error, "connection ended early");
     }
 }
+
+/// Boxed per request, so that a connection does not hold room for one while it has none.
+fn answer(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, request: Request<Incoming>) -> Answer {
+    let (core, peer, routes) = (core.clone(), peer.clone(), protocols.routes.clone());
+    Box::pin(async move { Ok(pipeline::live(&core, &peer, &routes, request).await) })
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

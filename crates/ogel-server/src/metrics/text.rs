@@ -55,6 +55,8 @@ pub fn render(threads: &[Arc<Counters>]) -> String {
     let total = |pick: fn(&Counters) -> &Counter| sum(threads, pick);
     single("ogel_requests_in_flight", "gauge", "Requests being worked on.", total(|c| &c.in_flight));
     single("ogel_connections", "gauge", "Client connections that are open.", total(|c| &c.connections));
+    let help = "Open HTTP/1.1 connections without a request, which hold next to nothing.";
+    single("ogel_connections_resting", "gauge", help, total(|c| &c.connections_resting));
     single("ogel_connections_total", "counter", "Client connections accepted.", total(|c| &c.connections_opened));
     single("ogel_shed_total", "counter", "Requests refused because the thread had too many.", total(|c| &c.shed));
     single(

@@ -25,6 +25,7 @@ mod protocol;
 mod raw;
 mod remembered;
 mod replicas;
+mod resting;
 mod scripted;
 mod sites;
 mod studio_sessions;
