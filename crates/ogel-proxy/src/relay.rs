@@ -1,8 +1,10 @@
 //! Two WebSockets joined: what one says the other hears, as fast as the slower of them reads. One message of each
 //! direction is held at most, besides what the sockets' own bounded buffers hold. Pings are answered on each side and
-//! not passed on, since each connection lives on its own. Refuses to look into messages and to reconnect.
+//! not passed on, since each connection lives on its own; a side that is silent is pinged by us, and gone if it does not
+//! answer. Refuses to look into messages and to reconnect.
 //! Next: `websocket.rs`, where both sockets come from.
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use std::{
     future::{Future, poll_fn},
@@ -28,8 +30,10 @@ const TURN: usize = 64;
 /// How long two sockets stay joined. How large a message may be is a property of each socket.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayLimits {
-    /// Without a frame from either side for so long, pings included, both are closed.
+    /// Without a message or a ping from either side for so long, both are closed. Answers to our pings do not count.
     pub idle_timeout: Duration,
+    /// A side that says nothing for so long is pinged; if it still says nothing for as long again, it is gone.
+    pub ping_every: Duration,
     /// The code they are closed with then; 4000 to 4999 are free to use.
     pub idle_code: u16,
     /// For saying goodbye, to both at once.
@@ -42,6 +46,7 @@ impl Default for RelayLimits {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(300),
+            ping_every: Duration::from_secs(20),
             idle_code: 4408,
             close_timeout: Duration::from_secs(5),
             shutdown_reason: "service restart",
@@ -102,6 +107,7 @@ where
     let mut shutdown = pin!(shutdown);
     let mut idle = pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let mut last_heard = Instant::now();
+    let mut beat = pin!(sleep_until(Instant::now() + limits.ping_every));
     let end = poll_fn(|cx| {
         let mut heard = false;
         if let Poll::Ready(end) = client.pump(&mut upstream, &mut heard, cx) {
@@ -112,6 +118,15 @@ where
         }
         if shutdown.as_mut().poll(cx).is_ready() {
             return Poll::Ready(RelayEnd::Shutdown);
+        }
+        while beat.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(end) = client.beat(cx) {
+                return Poll::Ready(end);
+            }
+            if let Poll::Ready(end) = upstream.beat(cx) {
+                return Poll::Ready(end);
+            }
+            beat.as_mut().reset(Instant::now() + limits.ping_every);
         }
         if heard {
             last_heard = Instant::now();
@@ -177,17 +192,46 @@ struct Side<S> {
     needs_flush: bool,
     last_words: Option<CloseFrame>,
     is_broken: bool,
+    /// Whether anything came since the last beat, pongs included, and how many beats went by without.
+    is_alive: bool,
+    silent_beats: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     fn new(socket: WebSocketStream<S>, party: Party) -> Self {
         let (said, last_words) = (Traffic::default(), None);
-        Self { socket, party, held: None, said, needs_flush: false, last_words, is_broken: false }
+        let (held, needs_flush, is_broken) = (None, false, false);
+        Self { socket, party, held, said, needs_flush, last_words, is_broken, is_alive: true, silent_beats: 0 }
     }
 
     fn broke(&mut self, error: Error) -> Poll<RelayEnd> {
         self.is_broken = true;
         Poll::Ready(RelayEnd::Broke { by: self.party, error: Box::new(error) })
+    }
+
+    /// Pings a side that was silent since the last beat; one that did not answer the ping is gone. One that takes nothing
+    /// cannot be pinged, and is gone as well when it says nothing either.
+    fn beat(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        if std::mem::take(&mut self.is_alive) || self.held.is_some() {
+            // While a message of its own waits for the other side, nothing of it is read: no answer would be, either.
+            self.silent_beats = 0;
+            return Poll::Pending;
+        }
+        self.silent_beats += 1;
+        if self.silent_beats > 1 {
+            let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer to a ping");
+            return self.broke(Error::Io(silence));
+        }
+        if let Poll::Ready(Ok(())) = Pin::new(&mut self.socket).poll_ready(cx)
+            && Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())).is_ok()
+        {
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Err(error)) => return self.broke(error),
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => self.needs_flush = true,
+            }
+        }
+        Poll::Pending
     }
 
     /// Moves messages from here to `to` until nothing comes or nothing goes.
@@ -225,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
                     return Poll::Ready(RelayEnd::Closed { by: self.party, code });
                 }
                 Poll::Ready(Some(Ok(message))) => {
-                    *heard = true;
+                    self.is_alive = true;
+                    *heard |= !message.is_pong();
                     if message.is_text() || message.is_binary() {
                         self.held = Some(message);
                     }

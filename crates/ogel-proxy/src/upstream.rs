@@ -15,7 +15,7 @@ use crate::{
     breaker::{Breaker, BreakerConfig, BreakerState, Judgement},
     connector::Connector,
     error::UpstreamError,
-    exchange,
+    exchange::{self, Ticket},
     outgoing::OutgoingBody,
     retry::Random,
 };
@@ -93,6 +93,26 @@ pub struct UpstreamConfig {
     pub random: Random,
 }
 
+/// One address in use, beside requests. What is said of it here counts for its ejection as an answer would.
+pub struct Place(Ticket);
+
+impl Place {
+    pub fn base(&self) -> &Uri {
+        &self.0.upstream.addresses.all()[self.0.at].base
+    }
+
+    pub fn worked(&self) {
+        self.0.upstream.addresses.worked(self.0.at);
+    }
+
+    /// Counts if it is the upstream's fault.
+    pub fn failed(&self, error: &UpstreamError) {
+        if error.is_upstreams_fault() {
+            self.0.upstream.addresses.failed(self.0.at);
+        }
+    }
+}
+
 /// One upstream and its connections; a clone is a reference count.
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
@@ -146,9 +166,12 @@ impl Upstream {
         &self.0.addresses.all()[0].base
     }
 
-    /// An address that is well and not busy, for a connection of the caller's own (a WebSocket).
-    pub fn pick_base(&self) -> &Uri {
-        &self.0.addresses.all()[self.0.addresses.pick(None)].base
+    /// An address that is well and not busy, for a connection of the caller's own (a WebSocket). It counts as busy with
+    /// it until the place is dropped.
+    pub fn pick(&self) -> Place {
+        let at = self.0.addresses.pick(None);
+        self.0.addresses.all()[at].begin();
+        Place(Ticket { upstream: self.0.clone(), at })
     }
 
     pub fn connector(&self) -> &Connector {

@@ -5,13 +5,18 @@
 
 mod histogram;
 mod text;
+mod upstreams;
 
 pub use histogram::Histogram;
 pub use text::{render, render_redis};
 
 use crate::{limits::Policy, resources::RESOURCES};
+use ogel_proxy::Upstream;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +63,8 @@ pub struct Counters {
     pub log_lines_lost: Counter,
     pub upstream_attempts: Counter,
     pub upstream_failures: Counter,
+    /// This thread's upstreams by name, to be asked how they are at a scrape.
+    upstreams: OnceLock<Vec<(&'static str, Upstream)>>,
 }
 
 impl Default for Counters {
@@ -73,6 +80,7 @@ impl Default for Counters {
             log_lines_lost: Counter::default(),
             upstream_attempts: Counter::default(),
             upstream_failures: Counter::default(),
+            upstreams: OnceLock::new(),
         }
     }
 }
@@ -83,6 +91,12 @@ impl Counters {
         let requests = &self.requests[noun.unwrap_or(RESOURCES.len()).min(RESOURCES.len())];
         requests.by_class[usize::from(status.as_u16() / 100).clamp(1, 5) - 1].add(1);
         requests.durations.observe(took);
+    }
+
+    /// Once, when the thread has its upstreams.
+    pub(crate) fn watch(&self, upstreams: Vec<(&'static str, Upstream)>) {
+        // Who comes second has nothing else to watch.
+        let _ = self.upstreams.set(upstreams);
     }
 
     pub fn limited(&self, policy: Policy) {

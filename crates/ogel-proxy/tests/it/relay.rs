@@ -39,6 +39,10 @@ struct Joined {
 
 /// A client, a relay and an upstream in a row.
 async fn join() -> Joined {
+    join_with(RelayLimits::default()).await
+}
+
+async fn join_with(limits: RelayLimits) -> Joined {
     let (client, outer) = tokio::io::duplex(16 << 10);
     let (inner, upstream) = tokio::io::duplex(16 << 10);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -51,7 +55,7 @@ async fn join() -> Joined {
                 pending::<()>().await;
             }
         });
-        relay(outer, inner, &RelayLimits::default(), stopped).await
+        relay(outer, inner, &limits, stopped).await
     });
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     let upstream = WebSocketStream::from_raw_socket(upstream, Role::Server, None).await;
@@ -112,7 +116,9 @@ async fn codes_and_reasons_are_carried_over_and_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn pings_are_answered_here_and_keep_it_alive() {
-    let mut joined = join().await;
+    // Its own pings are not answered by sides that are asleep.
+    let ping_every = Duration::from_secs(3600);
+    let mut joined = join_with(RelayLimits { ping_every, ..RelayLimits::default() }).await;
     let started = Instant::now();
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(200)).await;
@@ -186,4 +192,50 @@ async fn a_slow_reader_stops_the_writer_and_not_the_other_direction() {
     }
     drop((client, upstream));
     relayed.await.unwrap();
+}
+
+/// Both sides say nothing by themselves, and each answers pings because it is read.
+#[tokio::test(start_paused = true)]
+async fn sides_that_answer_pings_stay_joined_until_both_are_idle() {
+    let Joined { mut client, mut upstream, relayed, stop: _stop } = join().await;
+    let started = Instant::now();
+    let (mut by_client, mut by_upstream) = (0, 0);
+    loop {
+        tokio::select! {
+            message = client.next() => match message {
+                Some(Ok(Message::Ping(_))) => by_client += 1,
+                _ => break,
+            },
+            message = upstream.next() => match message {
+                Some(Ok(Message::Ping(_))) => by_upstream += 1,
+                _ => break,
+            },
+        }
+    }
+    assert_eq!(started.elapsed().as_secs(), RelayLimits::default().idle_timeout.as_secs());
+    drop((client, upstream));
+    let relayed = relayed.await.unwrap();
+    assert!(matches!(relayed.end, RelayEnd::Idle), "{relayed:?}");
+    assert!(by_client >= 5 && by_upstream >= 5, "{by_client} {by_upstream}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_does_not_answer_pings_is_gone() {
+    for silent in [Party::Client, Party::Upstream] {
+        let Joined { client, upstream, relayed, stop: _stop } = join().await;
+        let (_dead, mut alive) = if silent == Party::Client { (client, upstream) } else { (upstream, client) };
+        let started = Instant::now();
+        let code = loop {
+            match alive.next().await.unwrap().unwrap() {
+                Message::Close(frame) => break code(frame),
+                Message::Ping(_) => {}
+                message => panic!("{message}"),
+            }
+        };
+        assert!(code.1.ends_with("is gone"), "{code:?}");
+        assert!(started.elapsed() <= RelayLimits::default().ping_every * 3, "{:?}", started.elapsed());
+        drop(alive);
+        let relayed = relayed.await.unwrap();
+        assert!(matches!(relayed.end, RelayEnd::Broke { by, .. } if by == silent), "{relayed:?}");
+    }
 }

@@ -29,9 +29,12 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(app: &App) -> Result<Arc<Self>, SetUp> {
         let counters = app.counters();
+        let (ghost, studio) = (app.ghost_of_a_thread()?, app.studio_of_a_thread()?);
+        let watched = [("ghost", Some(ghost.upstream())), ("studio", studio.as_ref())];
+        counters.watch(watched.into_iter().filter_map(|(name, one)| Some((name, one?.clone()))).collect());
         Ok(Arc::new(Self {
-            ghost: app.ghost_of_a_thread()?,
-            studio: app.studio_of_a_thread()?,
+            ghost,
+            studio,
             log: app.access_log.buffer(counters.clone()),
             counters,
             usage: Arc::new(app.metering.of_a_thread()),

@@ -8,7 +8,7 @@ use ogel_api::{
 };
 use ogel_store::Deployment;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Frames that wait for a slow client. More are not made until it has read some.
 const QUEUE: usize = 256;
@@ -19,14 +19,19 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long Ghost may be away before a stream is given up; the client resumes where it was.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts sending. The queue closes after `end`, or without it when the stream has to be resumed later.
-pub(super) fn open(app: &App, row: Deployment, after: u64) -> mpsc::Receiver<LogFrame> {
+/// Boxed, because the queue has room for many from the start, of which most viewers never need any.
+pub(super) type Frame = Box<LogFrame>;
+
+/// Starts sending. The queue closes after `end`, or without it when the stream has to be resumed later. Many viewers wait
+/// most of the time, so their tasks hold little: what is large and seldom in use is boxed.
+pub(super) fn open(app: &App, row: Deployment, after: u64) -> mpsc::Receiver<Frame> {
     let (frames, receiver) = mpsc::channel(QUEUE);
     let state = app.clone();
+    let rows = tracker::follow(app, &Arc::new(row));
     app.in_background(async move {
         let gone = frames.clone();
         tokio::select! {
-            _ = send(&state, row, after, frames) => {}
+            _ = send(&state, rows, after, &frames) => {}
             // The client left.
             () = gone.closed() => {}
             // The client is told to come back by the close of its stream.
@@ -39,8 +44,12 @@ pub(super) fn open(app: &App, row: Deployment, after: u64) -> mpsc::Receiver<Log
 /// The receiver went away.
 struct Gone;
 
-async fn send(app: &App, row: Deployment, mut after: u64, frames: mpsc::Sender<LogFrame>) -> Result<(), Gone> {
-    let mut rows = tracker::follow(app, &Arc::new(row));
+async fn send(
+    app: &App,
+    mut rows: watch::Receiver<Arc<Deployment>>,
+    mut after: u64,
+    frames: &mpsc::Sender<Frame>,
+) -> Result<(), Gone> {
     let mut told = None;
     let mut feed = None;
     let mut changed = None;
@@ -49,7 +58,7 @@ async fn send(app: &App, row: Deployment, mut after: u64, frames: mpsc::Sender<L
         let row = rows.borrow_and_update().clone();
         if told != Some(row.status) && !row.status.is_terminal() {
             told = Some(row.status);
-            frames.send(LogFrame::Status { status: row.status }).await.map_err(|_| Gone)?;
+            frames.send(Box::new(LogFrame::Status { status: row.status })).await.map_err(|_| Gone)?;
         }
         if feed.is_none()
             && !row.status.is_terminal()
@@ -67,16 +76,16 @@ async fn send(app: &App, row: Deployment, mut after: u64, frames: mpsc::Sender<L
             Newer::Lines(lines) => Ok(lines),
             Newer::None if !row.status.is_terminal() => Ok(Vec::new()),
             // At the end Ghost has the last word on whether that was all.
-            Newer::None | Newer::Unknown => logs::lines(app, &row, after, PAGE).await,
+            Newer::None | Newer::Unknown => Box::pin(logs::lines(app, &row, after, PAGE)).await,
         };
         match lines {
             Ok(lines) if !lines.is_empty() => {
                 failing_since = None;
-                after = send_lines(&frames, lines, after).await?;
+                after = send_lines(frames, lines, after).await?;
                 continue;
             }
             // Everything up to here was sent, and the row had ended before we looked: that is all there is.
-            Ok(_) if row.status.is_terminal() => return end(&frames, row.status, told).await,
+            Ok(_) if row.status.is_terminal() => return end(frames, row.status, told).await,
             Ok(_) => failing_since = None,
             Err(failure) => {
                 let since = *failing_since.get_or_insert_with(tokio::time::Instant::now);
@@ -109,27 +118,27 @@ fn gives_up(failure: &Failure, since: tokio::time::Instant) -> bool {
 }
 
 /// Sends lines in order, naming holes, and answers with the last number sent.
-async fn send_lines(frames: &mpsc::Sender<LogFrame>, lines: Vec<LogLine>, mut after: u64) -> Result<u64, Gone> {
+async fn send_lines(frames: &mpsc::Sender<Frame>, lines: Vec<LogLine>, mut after: u64) -> Result<u64, Gone> {
     for line in lines {
         if line.n <= after {
             continue;
         }
         if line.n > after + 1 {
-            frames.send(LogFrame::Gap { from: after + 1, to: line.n - 1 }).await.map_err(|_| Gone)?;
+            frames.send(Box::new(LogFrame::Gap { from: after + 1, to: line.n - 1 })).await.map_err(|_| Gone)?;
         }
         after = line.n;
-        frames.send(LogFrame::Log(line)).await.map_err(|_| Gone)?;
+        frames.send(Box::new(LogFrame::Log(line))).await.map_err(|_| Gone)?;
     }
     Ok(after)
 }
 
 async fn end(
-    frames: &mpsc::Sender<LogFrame>,
+    frames: &mpsc::Sender<Frame>,
     status: DeploymentStatus,
     told: Option<DeploymentStatus>,
 ) -> Result<(), Gone> {
     if told != Some(status) {
-        frames.send(LogFrame::Status { status }).await.map_err(|_| Gone)?;
+        frames.send(Box::new(LogFrame::Status { status })).await.map_err(|_| Gone)?;
     }
-    frames.send(LogFrame::End { status }).await.map_err(|_| Gone)
+    frames.send(Box::new(LogFrame::End { status })).await.map_err(|_| Gone)
 }

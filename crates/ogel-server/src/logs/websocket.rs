@@ -31,14 +31,14 @@ pub(crate) fn websocket(app: &App, upgrade: WebSocketUpgrade, row: Deployment, a
     })
 }
 
-async fn relay(mut socket: WebSocket, mut frames: mpsc::Receiver<LogFrame>) {
+async fn relay(mut socket: WebSocket, mut frames: mpsc::Receiver<viewer::Frame>) {
     let mut ended = false;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
     loop {
         let message = tokio::select! {
             frame = frames.recv() => match frame {
                 Some(frame) => {
-                    ended = matches!(frame, LogFrame::End { .. });
+                    ended = matches!(*frame, LogFrame::End { .. });
                     Message::text(serde_json::to_string(&frame).expect("a frame holds only strings and numbers"))
                 }
                 None => break,

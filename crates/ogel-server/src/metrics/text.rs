@@ -73,6 +73,7 @@ pub fn render(threads: &[Arc<Counters>]) -> String {
     );
     single("ogel_upstream_failures_total", "counter", "Those of them that failed.", total(|c| &c.upstream_failures));
     single("ogel_threads", "gauge", "Data-plane threads.", threads.len() as u64);
+    super::upstreams::render(&mut page, threads);
     page
 }
 
@@ -88,7 +89,7 @@ pub fn render_redis(page: &mut String, redis: &ogel_cache::Redis) {
     single("ogel_redis_failures_total", "counter", "Commands without an answer in time.", redis.failures());
 }
 
-fn head(page: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn head(page: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

@@ -148,12 +148,17 @@ async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Requ
     if let Some(protocols) = protocols {
         outgoing.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
     }
-    let base = studio.pick_base();
+    let place = studio.pick();
+    let base = place.base();
     let scheme = if base.scheme_str() == Some("https") { "wss" } else { "ws" };
     let authority = base.authority().map_or("", |authority| authority.as_str());
     let uri: Uri = format!("{scheme}://{authority}{}", outgoing.uri()).parse().map_err(Error::internal)?;
     let limits = WebSocketLimits { max_message_bytes: 1 << 20, max_frame_bytes: 1 << 20, ..WebSocketLimits::default() };
     let dialed = dial_websocket(studio.connector(), &uri, outgoing.headers(), &limits).await;
+    match &dialed {
+        Ok(_) => place.worked(),
+        Err(error) => place.failed(error),
+    }
     let (upstream, answered) = dialed.map_err(|error| match error {
         UpstreamError::UpgradeRefused { status } if status.is_client_error() => {
             let message = format!("Studio's backend refused the WebSocket with status {}", status.as_u16());
@@ -170,6 +175,7 @@ async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Requ
                 let limits = RelayLimits { idle_timeout, ..RelayLimits::default() };
                 let relayed = relay(client, upstream, &limits, shutdown.cancelled()).await;
                 tracing::debug!(?relayed, "a WebSocket ended");
+                drop(place);
             }
             Err(error) => tracing::debug!(%error, "a client left before its WebSocket began"),
         }

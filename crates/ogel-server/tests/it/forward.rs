@@ -129,6 +129,18 @@ async fn a_backend_that_keeps_failing_is_left_alone_and_comes_back() {
     };
     assert!(refused.headers.contains_key("retry-after"));
     refused.expect_error(503, "UPSTREAM_UNAVAILABLE");
+    let page = app.operations("/metrics").await.1;
+    for line in [
+        "ogel_upstream_breaker{upstream=\"studio\",state=\"open\"} 1",
+        "ogel_upstream_breaker{upstream=\"ghost\",state=\"closed\"} 1",
+        "ogel_upstream_pending{upstream=\"studio\"} 0",
+        "ogel_upstream_ejected{upstream=\"studio\"} 0",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line} is missing in\n{page}");
+    }
+    let opened =
+        page.lines().find_map(|line| line.strip_prefix("ogel_upstream_connections_total{upstream=\"studio\"} "));
+    assert!(opened.unwrap().parse::<u64>().unwrap() > 0, "{page}");
     assert_eq!(studio.heads().len(), asked - 1);
     ogel_testkit::eventually("it is asked again", || async {
         let answer = api.get("/billing/x").await;
@@ -295,5 +307,32 @@ async fn another_sites_page_cannot_use_studios_cookie() {
     assert!(studio.heads().is_empty());
     post(Box::leak(format!("http://{}", app.address()).into_boxed_str())).await.expect(200);
     assert!(studio.heads()[0].contains("cookie: next-auth.session-token=x"));
+    app.stop().await;
+}
+
+/// A handshake that nobody answers counts like a request that nobody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_takes_no_websocket_is_left_out() {
+    let working = echoing().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let app = TestApp::start_with(Database::Sqlite, |config| {
+        config.studio.url = format!("http://{working},http://{nobody}");
+        config.studio.forward = vec!["billing".to_owned()];
+        config.server.threads = 1;
+    })
+    .await;
+    let ejected = "ogel_upstream_ejected{upstream=\"studio\"} 1";
+    ogel_testkit::eventually("one address is left out", || async {
+        let url = format!("ws://{}/api/v2/billing/live", app.address());
+        if let Ok((socket, _)) = tokio_tungstenite::connect_async(url).await {
+            let page = app.operations("/metrics").await.1;
+            assert!(!page.contains("ogel_upstream_pending{upstream=\"studio\"} 0\n"), "{page}");
+            drop(socket);
+        }
+        app.operations("/metrics").await.1.lines().any(|line| line == ejected).then_some(())
+    })
+    .await;
     app.stop().await;
 }
