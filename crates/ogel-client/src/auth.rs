@@ -3,8 +3,11 @@
 use crate::{Client, PageQuery, Result};
 use http::Method;
 use ogel_api::{
-    auth::{ApiKey, ApiKeyCreated, ApiKeyList, CurrentSession, LoggedIn, Login, NewApiKey, Signup},
-    id::ApiKeyId,
+    auth::{
+        ApiKey, ApiKeyCreated, ApiKeyList, ChangePassword, CurrentSession, LoggedIn, Login, NewApiKey, RotateApiKey,
+        Session, SessionList, Signup, UpdateApiKey,
+    },
+    id::{ApiKeyId, SessionId},
 };
 
 impl Client {
@@ -46,5 +49,45 @@ impl Client {
     /// `DELETE auth/api-keys/{id}`: it stops working at once.
     pub async fn delete_api_key(&self, id: ApiKeyId) -> Result<()> {
         self.done(Method::DELETE, &["auth", "api-keys", &id.to_string()]).await
+    }
+
+    /// `GET auth/api-keys/self`: the key this client calls with.
+    pub async fn get_own_api_key(&self) -> Result<ApiKey> {
+        self.get(&["auth", "api-keys", "self"], &[]).await
+    }
+
+    /// `PATCH auth/api-keys/{id}`
+    pub async fn update_api_key(&self, id: ApiKeyId, change: &UpdateApiKey) -> Result<ApiKey> {
+        self.patch(&["auth", "api-keys", &id.to_string()], change).await
+    }
+
+    /// `POST auth/api-keys/{id}/rotate`. The new secret is in this answer only; the old one works for a while longer.
+    pub async fn rotate_api_key(&self, id: ApiKeyId, how: &RotateApiKey) -> Result<ApiKeyCreated> {
+        self.post(&["auth", "api-keys", &id.to_string(), "rotate"], how).await
+    }
+
+    /// `GET auth/sessions`
+    pub async fn list_sessions(&self, page: &PageQuery) -> Result<SessionList> {
+        self.get(&["auth", "sessions"], &page.pairs()).await
+    }
+
+    /// `GET auth/sessions/{id}`
+    pub async fn get_session(&self, id: SessionId) -> Result<Session> {
+        self.get(&["auth", "sessions", &id.to_string()], &[]).await
+    }
+
+    /// `DELETE auth/sessions/{id}`: it ends at once.
+    pub async fn delete_session(&self, id: SessionId) -> Result<()> {
+        self.done(Method::DELETE, &["auth", "sessions", &id.to_string()]).await
+    }
+
+    /// `DELETE auth/sessions`: all end at once but the one this client has.
+    pub async fn delete_other_sessions(&self) -> Result<()> {
+        self.done(Method::DELETE, &["auth", "sessions"]).await
+    }
+
+    /// `POST users/me/password`: every other session ends.
+    pub async fn change_password(&self, change: &ChangePassword) -> Result<()> {
+        self.send_and_forget(Method::POST, &["users", "me", "password"], change).await
     }
 }

@@ -113,6 +113,11 @@ impl Client {
         self.success(Call { method, url: self.url(segments, &[])?, body: None }).await.map(|_| ())
     }
 
+    /// The same with a body.
+    pub(crate) async fn send_and_forget(&self, method: Method, segments: &[&str], body: &impl Serialize) -> Result<()> {
+        self.success(Call { method, url: self.url(segments, &[])?, body: Some(encode(body)?) }).await.map(|_| ())
+    }
+
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let answer = self.success(call).await?;
         serde_json::from_slice(&answer.body)

@@ -8,12 +8,13 @@ use crate::{
     limits::{Allowance, Limits},
     pipeline::RequestContext,
     studio::StudioSession,
+    uses::Noted,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
 use ogel_api::{
-    auth::{AuthMethod, Scope},
-    error::{Error, ErrorCode},
+    auth::{AuthMethod, Scope, SessionKind},
+    error::{Detail, Error, ErrorCode},
     id::{ApiKeyId, SessionId},
     organizations::{Plan, Role},
 };
@@ -29,6 +30,7 @@ pub struct Caller {
     /// The user, narrowed to the organization or project an API key is bound to.
     pub viewer: Viewer,
     pub session_id: Option<SessionId>,
+    pub session_kind: Option<SessionKind>,
     pub api_key_id: Option<ApiKeyId>,
     /// Where it is a session of Studio's own login.
     pub studio: Option<StudioSession>,
@@ -39,6 +41,41 @@ pub struct Caller {
     pub allowance: Arc<Allowance>,
     /// The key's id, or the user's: what the access log names.
     pub log_id: String,
+    /// When it was last noted that the credential is in use.
+    pub noted: Noted,
+}
+
+impl Caller {
+    /// 403: names the scope that is missing, those that are held, and who can do something about it.
+    pub(crate) fn lacks(&self, missing: Scope, why: &str) -> Failure {
+        let (what, who) = match (self.api_key_id, self.session_kind) {
+            (Some(id), _) => {
+                let owner = &self.user.email;
+                let who = format!(
+                    "`{owner}`, whose key it is, can add it with `PATCH auth/api-keys/{id}`, or make a key that has it"
+                );
+                ("API key", who)
+            }
+            (None, Some(SessionKind::Cli)) => ("login", "log in again and ask for it: `ogel login`".to_owned()),
+            (None, _) => ("login", "an owner of the organization can".to_owned()),
+        };
+        let held = match &self.scopes[..] {
+            [] => "none".to_owned(),
+            scopes => format!("`{}`", scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("`, `")),
+        };
+        let detail = |location: &str, message: String, fix| Detail {
+            location: location.to_owned(),
+            code: ErrorCode::MissingScope.to_string(),
+            message,
+            fix,
+        };
+        let details = vec![
+            detail("credential.requiredScopes", format!("`{missing}`"), Some(who)),
+            detail("credential.heldScopes", held, None),
+        ];
+        let message = format!("this {what} lacks the scope `{missing}`; {why}");
+        Error::new(ErrorCode::MissingScope, message).with_details(details).into()
+    }
 }
 
 /// What the pipeline found: a caller, nobody, or a credential that does not hold.
@@ -130,11 +167,7 @@ impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
         if let Some(needed) = S::SCOPE
             && !caller.scopes.contains(&needed)
         {
-            return Err(Error::new(
-                ErrorCode::MissingScope,
-                format!("this API key lacks the scope `{needed}`; its owner can make one that has it"),
-            )
-            .into());
+            return Err(caller.lacks(needed, "`details` names those it has, and who can give it"));
         }
         Ok(Self { caller, scope: PhantomData })
     }

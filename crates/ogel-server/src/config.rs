@@ -322,6 +322,10 @@ settings! {
         anonymous: u64 = 60, env "OGEL_LIMIT_ANONYMOUS";
         /// Sign-ups and logins from one address.
         login: u64 = 10, env "OGEL_LIMIT_LOGIN";
+        /// Wrong passwords for one account from anywhere; addresses it is logged in from have as many of their own.
+        login_account: u64 = 10, env "OGEL_LIMIT_LOGIN_ACCOUNT";
+        /// Seconds of the window they are counted in, at most 3600.
+        login_account_seconds: u64 = 900, env "OGEL_LIMIT_LOGIN_ACCOUNT_SECONDS";
         /// New deployments by one caller.
         deploy: u64 = 20, env "OGEL_LIMIT_DEPLOY";
         /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
@@ -336,7 +340,8 @@ settings! {
         /// Who operates the platform and may use `admin/…`: user ids (`usr_…`) or e-mail addresses. Whoever has an account
         /// with such an address is one, so make it before you name it.
         operators: Vec<String> = Vec::new(), env "OGEL_OPERATORS";
-        /// Passwords checked at the same time; each takes a core and 19 MiB for some ten milliseconds.
+        /// Passwords checked at the same time, on threads of low priority; each takes a core and 19 MiB for some ten
+        /// milliseconds.
         concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
         /// Seconds that callers in memory are trusted while the database cannot be asked whether they were revoked; at most 30.
         trust_without_database_seconds: u64 = 5, env "OGEL_TRUST_WITHOUT_DATABASE_SECONDS";

@@ -14,6 +14,7 @@ use crate::{
     run::{self, Doing as _, Running, StartError},
     secrets::Sealer,
     state::App,
+    uses::Noted,
     world::World,
 };
 use ogel_api::{
@@ -279,9 +280,11 @@ fn caller(app: &App, user: User) -> Arc<Caller> {
         method: AuthMethod::Session,
         scopes: Scope::ALL.to_vec(),
         session_id: None,
+        session_kind: None,
         api_key_id: None,
         studio: None,
         expires_at: None,
+        noted: Noted::default(),
     })
 }
 

@@ -6,6 +6,7 @@
 //! - [`config`]: one struct, its defaults, its reference page; [`world`]: clock, ids, randomness; [`state`]: [`state::App`]
 //! - [`edge`]: one thread per core, each with its own listener; [`router`]: every route; [`pipeline`]: what each request passes
 //! - [`resources`]: the table of nouns, and one file per noun
+//! - [`callers`], [`uses`], [`passwords`]: who calls, from memory; when they last did; the threads that hash
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
 //!   to Ghost and how its status comes back; [`logs`]: build log streams
 //! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
@@ -40,6 +41,7 @@ pub mod objects;
 pub mod openapi;
 mod operations;
 pub mod operators;
+pub mod passwords;
 pub mod pipeline;
 mod reload;
 mod replicas;
@@ -54,5 +56,6 @@ pub mod studio;
 mod submission;
 pub mod takeover;
 pub mod tracker;
+pub mod uses;
 pub mod work;
 pub mod world;

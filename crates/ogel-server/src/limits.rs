@@ -10,6 +10,7 @@ pub use window::{Decision, MAX_LIMIT, Window};
 use crate::{config::Config, header_text::HeaderText};
 use http::{HeaderName, header};
 use ogel_api::{auth::AuthMethod, organizations::Plan};
+use sha2::{Digest as _, Sha256};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use uuid::Uuid;
 
@@ -32,6 +33,10 @@ enum Holder {
     Key(Uuid),
     User(Uuid),
     Address(IpAddr),
+    /// Tries to log in to an account, by its e-mail address' hash.
+    Account([u8; 16]),
+    /// The same, from a network where the account is logged in.
+    AccountAt([u8; 16], IpAddr),
 }
 
 /// The windows of one caller or address.
@@ -42,6 +47,15 @@ pub struct Allowance {
     logins: Window,
     /// Of an address: everything that comes from there.
     floods: Window,
+    /// Of an account: wrong passwords.
+    attempts: Window,
+}
+
+impl Allowance {
+    /// The last try to log in turned out to be right.
+    pub fn forgive_attempt(&self) {
+        self.attempts.give_back();
+    }
 }
 
 /// Which limit a decision was about, as `RateLimit-Policy` names it.
@@ -51,6 +65,7 @@ pub enum Policy {
     Deploys,
     Logins,
     Address,
+    Account,
 }
 
 impl Policy {
@@ -60,6 +75,7 @@ impl Policy {
             Self::Deploys => "deployments",
             Self::Logins => "logins",
             Self::Address => "address",
+            Self::Account => "account",
         }
     }
 }
@@ -100,9 +116,23 @@ impl Limiter {
         self.of(Holder::User(id))
     }
 
+    /// Of tries to log in to an account, whether or not there is one with this e-mail address (in lower case).
+    pub fn of_account(&self, email: &str) -> Arc<Allowance> {
+        self.of(Holder::Account(hash_of(email)))
+    }
+
+    pub fn of_account_at(&self, email: &str, address: IpAddr) -> Arc<Allowance> {
+        self.of(Holder::AccountAt(hash_of(email), network_of(address)))
+    }
+
     pub fn of_address(&self, address: IpAddr) -> Arc<Allowance> {
         self.of(Holder::Address(network_of(address)))
     }
+}
+
+fn hash_of(email: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(email.as_bytes()).into();
+    hash[..16].try_into().expect("16 of 32 bytes")
 }
 
 /// Whoever has one IPv6 address has the whole /64 it is in.
@@ -126,6 +156,8 @@ pub struct Limits {
     login: u64,
     deploy: u64,
     address: u64,
+    account: u64,
+    account_window_ms: u64,
 }
 
 impl Limits {
@@ -139,6 +171,8 @@ impl Limits {
             login: limits.login,
             deploy: limits.deploy,
             address: limits.address,
+            account: limits.login_account,
+            account_window_ms: limits.login_account_seconds.clamp(1, 3600) * 1000,
         }
     }
 
@@ -160,6 +194,16 @@ impl Limits {
     /// The guard against floods from one address.
     pub fn address(&self, allowance: &Allowance, now_ms: u64) -> Option<Verdict> {
         self.ask(Policy::Address, &allowance.floods, now_ms, self.address)
+    }
+
+    /// Wrong passwords for one account: slower than the other windows, since a person makes few mistakes.
+    pub fn account(&self, allowance: &Allowance, now_ms: u64) -> Option<Verdict> {
+        let window_seconds = self.account_window_ms / 1000;
+        (self.account > 0).then(|| Verdict {
+            policy: Policy::Account,
+            decision: allowance.attempts.take(now_ms, self.account_window_ms, self.account),
+            window_seconds,
+        })
     }
 
     /// A request of `class` by a caller who has `calls` in a window, or by an address.

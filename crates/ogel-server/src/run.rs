@@ -5,11 +5,13 @@ use crate::{
     billing::{closing, metering},
     config::Config,
     edge::{Edge, Tls},
-    identities, operations, reload, replicas,
+    identities, operations,
+    passwords::Passwords,
+    reload, replicas,
     secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
     takeover::{self, Predecessor},
-    tracker, work,
+    tracker, uses, work,
     world::World,
 };
 use ogel_ghost::GhostConfig;
@@ -79,7 +81,10 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     let access_log = AccessLog::start(&Destination::parse(&config.log.access))
         .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
     let shared = replicas::shared(&config, &world)?;
-    AppState::new(Parts { config, world, store, shared, upstream, sealer, access_log, control: Handle::current() })
+    let threads = usize::try_from(config.auth.concurrent_logins).unwrap_or(usize::MAX);
+    let passwords = Passwords::start(threads).doing("cannot start the threads that check passwords")?;
+    let control = Handle::current();
+    AppState::new(Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control })
         .doing("cannot use `ghost.url` with `ghost.api_key`")
 }
 
@@ -128,6 +133,8 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     app.in_background(async move { metering::run(&state).await });
     let state = app.clone();
     app.in_background(async move { closing::run(&state).await });
+    let state = app.clone();
+    app.in_background(async move { uses::write_behind(&state).await });
     Ok(Running { edge, operations, tls })
 }
 
@@ -150,16 +157,20 @@ async fn housekeeping(app: &App) {
         let sessions = app.store.delete_expired_sessions(now, BATCH).await;
         let keys = app.store.delete_expired_idempotency(now, BATCH).await;
         let changes = app.store.delete_identity_changes(now - chrono::TimeDelta::hours(1), BATCH).await;
-        match (sessions, keys, changes) {
-            (Ok(sessions), Ok(keys), Ok(changes)) => {
-                tracing::debug!(sessions, keys, changes, "expired records removed");
+        let events = app.store.delete_expired_ghost_events(now, BATCH).await;
+        // Kept a while longer: a device that asks late is told that its code has expired, not that it never was.
+        let logins = app.store.delete_expired_device_logins(now - chrono::TimeDelta::minutes(10), BATCH).await;
+        for (what, outcome) in [
+            ("sessions", sessions),
+            ("idempotency keys", keys),
+            ("identity changes", changes),
+            ("ids of webhooks", events),
+            ("device logins", logins),
+        ] {
+            match outcome {
+                Ok(count) => tracing::debug!(what, count, "expired records removed"),
+                Err(error) => tracing::warn!(what, %error, "expired records could not be removed"),
             }
-            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
-                tracing::warn!(%error, "expired records could not be removed");
-            }
-        }
-        if let Err(error) = app.store.delete_expired_ghost_events(now, BATCH).await {
-            tracing::warn!(%error, "ids of old webhooks could not be removed");
         }
         if let Err(error) = app.store.delete_expired_revocations(now, BATCH).await {
             tracing::warn!(%error, "revocations of sessions that are over could not be removed");
@@ -201,6 +212,9 @@ pub async fn stop(app: &App, running: Running) {
     // The threads have handed over their last counters.
     if let Err(error) = app.metering.write(app).await {
         tracing::error!(%error, "the last usage counters could not be written and are lost");
+    }
+    if let Err(failure) = app.uses.flush(app).await {
+        tracing::warn!(error = ?failure.0, "the last uses of credentials could not be written");
     }
     app.store.close().await;
     let log = app.access_log.clone();

@@ -56,6 +56,11 @@ pub fn new_api_key(entropy: &Entropy) -> String {
     new_token(API_KEY_PREFIX, entropy)
 }
 
+/// What of an API key may be shown: enough to recognise it by.
+pub fn shown_prefix(secret: &str) -> String {
+    secret.chars().take(API_KEY_PREFIX.len() + 6).collect()
+}
+
 pub fn new_session_token(entropy: &Entropy) -> String {
     new_token(SESSION_PREFIX, entropy)
 }
@@ -183,5 +188,21 @@ mod tests {
         assert!(verify_password("correct horse", Some(&hash)));
         assert!(!verify_password("wrong horse", Some(&hash)));
         assert!(!verify_password("correct horse", None));
+    }
+
+    /// The quickest of several, which what else the machine does cannot make quicker.
+    #[test]
+    fn an_account_that_does_not_exist_costs_as_much_as_one_that_does() {
+        let hash = hash_password("correct horse", &Entropy::seeded(4)).unwrap();
+        let quickest = |hash: Option<&str>| {
+            let once = || {
+                let started = std::time::Instant::now();
+                assert!(!verify_password("wrong horse", hash));
+                started.elapsed()
+            };
+            (0..7).map(|_| once()).min().unwrap()
+        };
+        let (there, nobody) = (quickest(Some(&hash)), quickest(None));
+        assert!(nobody * 2 > there && there * 2 > nobody, "{there:?} {nobody:?}");
     }
 }

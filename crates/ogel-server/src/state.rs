@@ -17,9 +17,11 @@ use crate::{
     logs::Logs,
     metrics::Counters,
     objects::Objects,
+    passwords::Passwords,
     secrets::Sealer,
     settings::{Current, Settings},
     tracker::Tracker,
+    uses::Uses,
     work::Work,
     world::World,
 };
@@ -35,7 +37,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Cheap to clone; lives as long as the process.
@@ -69,8 +71,10 @@ pub struct AppState {
     pub metering: Metering,
     /// One of each data-plane thread, for the scrape.
     counters: Mutex<Vec<Arc<Counters>>>,
-    /// Password checks take a core each, so only a few run at a time.
-    pub logins: Semaphore,
+    /// The few threads that hash passwords.
+    pub passwords: Passwords,
+    /// When credentials were used.
+    pub uses: Uses,
     /// Whether load balancers should look elsewhere; a while before [`Self::shutdown`].
     pub leaving: AtomicBool,
     /// Says "take no new connections" to listeners; a moment before [`Self::shutdown`].
@@ -108,13 +112,14 @@ pub struct Parts {
     pub upstream: Upstream,
     pub sealer: Sealer,
     pub access_log: AccessLog,
+    pub passwords: Passwords,
     pub control: Handle,
 }
 
 impl AppState {
     /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
     pub fn new(parts: Parts) -> Result<App, SetupError> {
-        let Parts { config, world, store, shared, upstream, sealer, access_log, control } = parts;
+        let Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control } = parts;
         let ghost = upstream.connect()?;
         let identities = Arc::<Identities>::default();
         Ok(Arc::new(Self {
@@ -132,7 +137,8 @@ impl AppState {
             accesses: Accesses::new(identities.clone()),
             identities,
             objects: Objects::default(),
-            logins: Semaphore::new(usize::try_from(config.auth.concurrent_logins.max(1)).unwrap_or(1)),
+            passwords,
+            uses: Uses::default(),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),

@@ -57,6 +57,8 @@ const UNIQUE: &[(&str, &str, &str)] = &[
     ("projects_pkey", "projects.id", "projects.id"),
     ("projects_organization_slug_key", "projects.organization_id, projects.slug", "projects.slug"),
     ("api_keys_pkey", "api_keys.id", "api_keys.id"),
+    ("api_keys_old_secret_key", "api_keys.old_secret_hash", "api_keys.secret_hash"),
+    ("device_logins_user_code_key", "device_logins.user_code", "device_logins.user_code"),
     ("api_keys_secret_hash_key", "api_keys.secret_hash", "api_keys.secret_hash"),
     ("ghost_accounts_ogel_user_id_key", "ghost_accounts.ogel_user_id", "ghost_accounts.ogel_user_id"),
     ("ogel_projects_pkey", "ogel_projects.id", "ogel_projects.id"),

@@ -11,6 +11,7 @@
 mod api_keys;
 mod budgets;
 mod deployments;
+mod device_logins;
 mod error;
 mod events;
 mod ghost;
@@ -33,9 +34,10 @@ mod viewer;
 mod words;
 mod work;
 
-pub use api_keys::ApiKey;
+pub use api_keys::{ApiKey, KeyChange, KeyUse, NextSecret};
 pub use budgets::{Budget, BudgetAlert};
 pub use deployments::{Caps, Deployment, DeploymentFilter, NewDeployment, Progress};
+pub use device_logins::{DeviceLogin, DeviceStatus, NextTokens, Poll, Refreshed};
 pub use error::{Cap, StoreError};
 pub use events::DeploymentEvent;
 pub use ghost::GhostProject;
@@ -48,7 +50,7 @@ pub use page::{Page, PageRequest};
 pub use pool::{Store, StoreConfig};
 pub use production::Promotion;
 pub use projects::Project;
-pub use sessions::Session;
+pub use sessions::{Session, SessionUse};
 pub use subscriptions::{PlanChange, PlanSpan};
 pub use usage::{UsageSum, Used, hour_of};
 pub use users::User;

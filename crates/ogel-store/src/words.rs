@@ -1,17 +1,18 @@
 //! How columns become fields: ids from UUIDs, enums from words, lists from text; and `row!`, which reads a row of either
 //! database into a struct by its field names and names its columns for the statements that fetch it.
 
-use crate::ObjectKind;
+use crate::{DeviceStatus, ObjectKind};
 use chrono::{DateTime, Utc};
 use ogel_api::{
     admin::Queue,
-    auth::Scope,
+    auth::{Scope, SessionKind},
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{ApiKeyId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId},
     organizations::{Plan, Role},
 };
 use sqlx::{ColumnIndex, Decode, Row, Type};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,13 +49,16 @@ words!(
     BudgetAction,
     DeploymentEventType,
     DeploymentStatus,
+    DeviceStatus,
     InvoiceStatus,
+    IpAddr,
     LineKind,
     Metric,
     ObjectKind,
     Plan,
     Queue,
-    Role
+    Role,
+    SessionKind
 );
 
 impl<T: Column> Column for Option<T> {
@@ -77,6 +81,11 @@ impl Column for Vec<Scope> {
     fn read(raw: String) -> Result<Self, BoxError> {
         Ok(raw.split(' ').filter_map(|word| word.parse().ok()).collect())
     }
+}
+
+/// The inverse of it.
+pub(crate) fn scopes_text(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// A JSON list.

@@ -44,6 +44,10 @@ impl Peer {
         }
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// The client's address: the peer's own, or what a trusted proxy says.
     pub(crate) fn address_of(&self, headers: &HeaderMap, settings: &Settings, app: &App) -> Address<'_> {
         let client = client_address(self.address, headers, &settings.trusted);

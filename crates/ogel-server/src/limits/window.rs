@@ -48,6 +48,17 @@ impl Window {
             }
         }
     }
+
+    /// Takes one back that was counted in the current window; a window that has moved on keeps what it had.
+    pub fn give_back(&self) {
+        let mut word = self.0.load(Ordering::Relaxed);
+        while word & MAX_LIMIT > 0 {
+            match self.0.compare_exchange_weak(word, word - 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(newer) => word = newer,
+            }
+        }
+    }
 }
 
 /// What the window before `number` and `number` itself have counted.
@@ -114,6 +125,15 @@ mod tests {
                 assert!(window.take(now, LENGTH, limit).allowed, "{limit} {first} {now}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let window = Window::default();
+        window.give_back();
+        assert_eq!(admitted(&window, 5_000, 10, 3), 3);
+        window.give_back();
+        assert_eq!(admitted(&window, 5_000, 10, 3), 1);
     }
 
     #[test]

@@ -6,10 +6,12 @@ use crate::{
     callers::{Found, Remembered},
     edge::{Core, Peer},
     error::{Failure, Result},
+    resources::auth::cookie,
     secrets::{API_KEY_PREFIX, TokenHash},
     settings::Settings,
     state::App,
     studio::{self, Candidate, Claims, Refusal, StudioAuth, Unknown},
+    uses::Noted,
 };
 use axum::http::{HeaderMap, header};
 use ogel_api::{
@@ -17,7 +19,7 @@ use ogel_api::{
     error::ErrorCode,
 };
 use ogel_store::Viewer;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 
 const UNKNOWN: &str = "this credential is not known or was revoked; log in again, or make a new API key";
@@ -30,10 +32,25 @@ pub(super) async fn identify(
     core: &Arc<Core>,
     peer: &Peer,
     headers: &HeaderMap,
+    client: IpAddr,
     settings: &Settings,
     deadline: Instant,
 ) -> Result<(Identity, bool)> {
-    let ours = match credential(headers) {
+    let found = find(core, peer, headers, settings, deadline).await?;
+    if let Identity::Known(caller) = &found.0 {
+        core.app.uses.note(caller, core.app.world.now(), client);
+    }
+    Ok(found)
+}
+
+async fn find(
+    core: &Arc<Core>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<(Identity, bool)> {
+    let ours = match credential(headers, settings, peer) {
         None => None,
         Some((token, by_cookie)) => {
             // A connection mostly comes back with the credential it came with before.
@@ -132,30 +149,31 @@ impl Proof<'_> {
 }
 
 /// The token of `Authorization: Bearer`, or else of our cookie.
-fn credential(headers: &HeaderMap) -> Option<(&str, bool)> {
+fn credential<'a>(headers: &'a HeaderMap, settings: &Settings, peer: &Peer) -> Option<(&'a str, bool)> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         // A header that is there but makes no sense is a wrong credential, not none.
         let text = value.to_str().unwrap_or_default();
         let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         return Some((token.map_or("", |(_, token)| token.trim()), false));
     }
-    let mut cookies =
-        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    cookies.find_map(|cookie| {
-        let (name, value) = cookie.trim().split_once('=')?;
-        crate::resources::auth::COOKIE_NAMES.contains(&name).then_some((value, true))
-    })
+    match cookie::find(settings, headers, peer.is_tls()) {
+        cookie::Found::Nothing => None,
+        cookie::Found::One(token) => Some((token, true)),
+        cookie::Found::Several => Some(("", true)),
+    }
 }
 
 async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: Instant) -> Result<Identity> {
-    let now = Instant::now().into_std();
-    let remembered = match core.app.identities.is_current(now, core.app.config().trust_without_database) {
-        true => core.callers.get(&hash, &core.app.identities, now),
+    let instant = Instant::now().into_std();
+    let remembered = match core.app.identities.is_current(instant, core.app.config().trust_without_database) {
+        true => core.callers.get(&hash, &core.app.identities, instant),
         false => Remembered::Nothing,
     };
+    let now = core.app.world.now();
+    let is_over = |caller: &Caller| caller.expires_at.is_some_and(|at| at <= now);
     let caller = match remembered {
-        Remembered::Fresh(caller) => Some(caller),
-        Remembered::Aging(caller) => {
+        Remembered::Fresh(caller) if !is_over(&caller) => Some(caller),
+        Remembered::Aging(caller) if !is_over(&caller) => {
             let core = core.clone();
             // What no longer opens is refused once it is no longer remembered.
             if let Ok(question) = proof.question(&core) {
@@ -169,7 +187,8 @@ async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: 
             Some(caller)
         }
         // Boxed: the way to the database is long, and its room would be moved with every request that needs none of it.
-        Remembered::Nothing => {
+        // So is one whose end has come by what is remembered: use may have prolonged it since.
+        Remembered::Nothing | Remembered::Fresh(_) | Remembered::Aging(_) => {
             let question = match proof.question(core) {
                 Ok(question) => question,
                 Err(refused) => return Ok(refused),
@@ -186,15 +205,12 @@ async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: 
             }
         }
     };
-    let now = core.app.world.now();
     Ok(match caller {
         None if matches!(proof, Proof::Studio(..)) => {
             Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN_AT_STUDIO)
         }
         None => Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN),
-        Some(caller) if caller.expires_at.is_some_and(|at| at <= now) => {
-            Identity::Refused(ErrorCode::CredentialExpired, EXPIRED)
-        }
+        Some(caller) if is_over(&caller) => Identity::Refused(ErrorCode::CredentialExpired, EXPIRED),
         Some(caller) => Identity::Known(caller),
     })
 }
@@ -220,22 +236,19 @@ async fn ask(core: &Arc<Core>, question: Question, hash: TokenHash) -> Result<Op
     Ok(caller)
 }
 
-/// Runs on the control plane. Also notes that the credential was used; no more than once a minute.
+/// Runs on the control plane.
 async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Option<Caller>, Failure> {
     let is_key = match question {
         Question::Studio(claims, unknown) => return studio::look_up(app, claims, *unknown).await,
         Question::Key => true,
         Question::Session => false,
     };
-    let now = app.world.now();
-    let stale =
-        |last: Option<chrono::DateTime<chrono::Utc>>| last.is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1));
     if is_key {
         let Some((key, user)) = app.store.api_key_by_secret(hash).await? else { return Ok(None) };
-        let expired = key.expires_at.is_some_and(|at| at <= now);
-        if !expired && stale(key.last_used_at) {
-            app.store.touch_api_key(key.id, now).await?;
-        }
+        // The secret before a rotation ends with its grace, if the key itself does not end before.
+        let is_old = key.secret_hash != *hash;
+        let grace = key.old_secret_expires_at.filter(|_| is_old);
+        let expires_at = key.expires_at.into_iter().chain(grace).min();
         let viewer = Viewer { user: user.id, organization: key.organization_id, project: key.project_id };
         return Ok(Some(Caller {
             user,
@@ -244,31 +257,30 @@ async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Opti
             plan: app.store.best_plan(&viewer).await?,
             viewer,
             session_id: None,
+            session_kind: None,
             api_key_id: Some(key.id),
             studio: None,
-            expires_at: key.expires_at,
+            expires_at,
             allowance: app.limiter.of_key(key.id.0),
             log_id: key.id.to_string(),
+            noted: Noted::at(key.last_used_at),
         }));
     }
     let Some((session, user)) = app.store.session_by_token(hash).await? else { return Ok(None) };
-    let mut expires_at = session.expires_at;
-    if expires_at > now && stale(Some(session.last_seen_at)) {
-        expires_at = now + chrono::TimeDelta::days(i64::try_from(app.config().auth.session_days).unwrap_or(30));
-        app.store.touch_session(session.id, now, expires_at).await?;
-    }
     let viewer = Viewer { user: user.id, organization: None, project: None };
     Ok(Some(Caller {
         allowance: app.limiter.of_user(user.id.0),
         log_id: user.id.to_string(),
         user,
         method: AuthMethod::Session,
-        scopes: Scope::ALL.to_vec(),
+        scopes: session.scopes.unwrap_or_else(|| Scope::ALL.to_vec()),
         plan: app.store.best_plan(&viewer).await?,
         viewer,
         session_id: Some(session.id),
+        session_kind: Some(session.kind),
         api_key_id: None,
         studio: None,
-        expires_at: Some(expires_at),
+        expires_at: Some(session.token_expires_at.unwrap_or(session.expires_at).min(session.expires_at)),
+        noted: Noted::at(Some(session.last_seen_at)),
     }))
 }

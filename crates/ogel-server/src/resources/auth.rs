@@ -1,12 +1,19 @@
 //! Accounts, logins and API keys.
 
+mod attempts;
+pub(crate) mod cookie;
+mod keys;
+pub(crate) mod sessions;
+
 use super::shared::{self, Paged};
 use crate::{
     caller::{Allowed, Caller, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, invalid_field},
+    pipeline::RequestContext,
     secrets,
     state::App,
+    uses::session_lasts,
 };
 use axum::{
     extract::State,
@@ -15,7 +22,8 @@ use axum::{
 };
 use ogel_api::{
     auth::{
-        ApiKey, ApiKeyCreated, ApiKeyList, CurrentSession, LoggedIn, Login, NewApiKey, Scope, SessionToken, Signup,
+        ApiKey, ApiKeyCreated, ApiKeyList, CurrentSession, LoggedIn, Login, NewApiKey, Scope, SessionKind,
+        SessionToken, Signup,
     },
     error::{Error, ErrorCode},
     id::{ApiKeyId, OrganizationId, SessionId, UserId},
@@ -24,8 +32,8 @@ use ogel_api::{
 use ogel_store::{Organization, Session, StoreError, User};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Our cookie's name, with and without the prefix that ties it to one https host.
-pub(crate) const COOKIE_NAMES: [&str; 2] = ["__Host-ogel_session", "ogel_session"];
+/// No password is longer; hashing more would only cost.
+const LONGEST_PASSWORD: usize = 1024;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -35,12 +43,19 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_session))
         .routes(routes!(create_api_key, list_api_keys))
         .routes(routes!(get_api_key, delete_api_key))
+        .merge(keys::routes())
+        .merge(sessions::routes())
 }
 
 /// Makes an account, with an organization of its own, and logs it in.
 #[utoipa::path(post, path = "/auth/signup", operation_id = "signup", tag = "auth", request_body = Signup,
     responses((status = 201, body = LoggedIn)))]
-async fn signup(State(app): State<App>, headers: HeaderMap, Json(body): Json<Signup>) -> Result<impl IntoResponse> {
+async fn signup(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    Json(body): Json<Signup>,
+) -> Result<impl IntoResponse> {
     if !app.config().auth.open_signup {
         return Err(Failure::new(
             ErrorCode::Forbidden,
@@ -48,7 +63,7 @@ async fn signup(State(app): State<App>, headers: HeaderMap, Json(body): Json<Sig
         ));
     }
     let user = create_account(&app, &body, Plan::Free).await?.0;
-    let (cookie, session) = start_session(&app, user.id, &headers).await?;
+    let (cookie, session) = start_session(&app, user.id, &context, &headers).await?;
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(LoggedIn { user: wire_user(&user), session })))
 }
 
@@ -56,21 +71,8 @@ async fn signup(State(app): State<App>, headers: HeaderMap, Json(body): Json<Sig
 pub(crate) async fn create_account(app: &App, body: &Signup, plan: Plan) -> Result<(User, Organization)> {
     let email = email(&body.email)?;
     let name = shared::name(&body.name)?;
-    if !(8..=256).contains(&body.password.chars().count()) {
-        let message = "`password` must have 8 to 256 characters";
-        return Err(invalid_field(
-            ErrorCode::InvalidValue,
-            "body.password",
-            message,
-            Some("a few words make a good one"),
-        ));
-    }
-    let (password, entropy) = (body.password.clone(), app.world.entropy.clone());
-    let _turn = login_turn(app).await?;
-    let hash = app
-        .blocking(move || secrets::hash_password(&password, &entropy))
-        .await?
-        .map_err(|error| Error::internal(error.to_string()))?;
+    check_password("password", &body.password)?;
+    let hash = app.passwords.hash(body.password.clone(), &app.world.entropy).await?;
     let now = app.world.now();
     let id = app.world.uuid();
     let user =
@@ -94,33 +96,44 @@ pub(crate) async fn create_account(app: &App, body: &Signup, plan: Plan) -> Resu
     Ok((user, organization))
 }
 
+/// 8 to 256 characters.
+fn check_password(field: &str, password: &str) -> Result<()> {
+    if (8..=256).contains(&password.chars().count()) {
+        return Ok(());
+    }
+    let message = format!("`{field}` must have 8 to 256 characters");
+    let fix = Some("a few words make a good one");
+    Err(invalid_field(ErrorCode::InvalidValue, &format!("body.{field}"), &message, fix))
+}
+
 /// Logs in. The answer is the same for a wrong password and an unknown e-mail, and takes as long.
 #[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Login,
     responses((status = 200, body = LoggedIn)))]
-async fn login(State(app): State<App>, headers: HeaderMap, Json(body): Json<Login>) -> Result<impl IntoResponse> {
-    let wrong = || Failure::new(ErrorCode::InvalidLogin, "`email` or `password` is wrong");
-    let Ok(email) = email(&body.email) else { return Err(wrong()) };
-    if body.password.len() > 1024 {
-        return Err(wrong());
-    }
-    let _turn = login_turn(&app).await?;
-    let user = app.store.user_by_email(&email).await?;
-    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    let verified = app.blocking(move || secrets::verify_password(&body.password, hash.as_deref())).await?;
-    let Some(user) = user.filter(|_| verified) else { return Err(wrong()) };
-    let (cookie, session) = start_session(&app, user.id, &headers).await?;
+async fn login(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    Json(body): Json<Login>,
+) -> Result<impl IntoResponse> {
+    let user = user_with_password(&app, &body.email, body.password, &context).await?;
+    let (cookie, session) = start_session(&app, user.id, &context, &headers).await?;
     Ok(([(header::SET_COOKIE, cookie)], Json(LoggedIn { user: wire_user(&user), session })))
 }
 
-/// A place among the few password checks that run at a time; 503 rather than an endless queue.
-async fn login_turn(app: &App) -> Result<tokio::sync::SemaphorePermit<'_>> {
-    let wait = std::time::Duration::from_secs(5);
-    match tokio::time::timeout(wait, app.logins.acquire()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Error::new(ErrorCode::Overloaded, "too many logins at once; try again in a moment")
-            .retry_after(wait)
-            .into()),
+/// Whose password this is. Errors: 401, the same for all that is wrong; 429 after too many tries.
+async fn user_with_password(app: &App, given: &str, password: String, context: &RequestContext) -> Result<User> {
+    let wrong = || Failure::new(ErrorCode::InvalidLogin, "`email` or `password` is wrong");
+    let Ok(email) = email(given) else { return Err(wrong()) };
+    if password.len() > LONGEST_PASSWORD {
+        return Err(wrong());
     }
+    let attempt = attempts::Attempt::begin(app, &email, context.client).await?;
+    let user = app.store.user_by_email(&email).await?;
+    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    let verified = app.passwords.verify(password, hash).await?;
+    let Some(user) = user.filter(|_| verified) else { return Err(wrong()) };
+    attempt.was_right();
+    Ok(user)
 }
 
 /// Ends the login that sent this; a session of Studio's stops working here, and its cookie stays.
@@ -128,6 +141,7 @@ async fn login_turn(app: &App) -> Result<tokio::sync::SemaphorePermit<'_>> {
     responses((status = 204, description = "Logged out")), security(("bearer" = [])))]
 async fn logout(
     State(app): State<App>,
+    context: RequestContext,
     headers: HeaderMap,
     caller: Allowed<scope::Any>,
     _: Query<NoParameters>,
@@ -147,9 +161,8 @@ async fn logout(
     app.store.delete_session(session, caller.caller.user.id).await?;
     app.callers.forget(caller.caller.user.id);
     app.bridge.drop_token(caller.caller.user.id).await;
-    let [secure, plain] = COOKIE_NAMES;
-    let name = if is_https(&app, &headers) { secure } else { plain };
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(name, "", 0))]).into_response())
+    let name = cookie::name(&app.config(), &headers, context.peer.is_tls());
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::set(name, "", 0))]).into_response())
 }
 
 /// Who is calling, how, and what they may do.
@@ -160,7 +173,7 @@ async fn get_session(
     caller: Allowed<scope::Any>,
     _: Query<NoParameters>,
 ) -> Result<Json<CurrentSession>> {
-    let Caller { user, method, scopes, viewer, session_id, api_key_id, expires_at, .. } = &*caller.caller;
+    let Caller { user, method, scopes, viewer, session_id, session_kind, api_key_id, expires_at, .. } = &*caller.caller;
     let page = ogel_store::PageRequest { limit: ogel_api::page::MAX_LIMIT, after: None };
     let organizations = app.store.organizations(viewer, &page).await?;
     Ok(Json(CurrentSession {
@@ -169,6 +182,7 @@ async fn get_session(
         scopes: scopes.clone(),
         organizations: organizations.rows.iter().map(super::organizations::wire).collect(),
         session_id: *session_id,
+        session_kind: *session_kind,
         api_key_id: *api_key_id,
         expires_at: expires_at.map(Into::into),
     }))
@@ -192,35 +206,8 @@ pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) ->
     let now = app.world.now();
     let unasked = || caller.scopes.iter().copied().filter(|scope| *scope != Scope::Admin).collect();
     let scopes = body.scopes.clone().unwrap_or_else(unasked);
-    if scopes.is_empty() || scopes.contains(&Scope::Unrecognized) {
-        let known = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("`, `");
-        let message = format!("`scopes` takes one or more of `{known}`");
-        return Err(invalid_field(
-            ErrorCode::InvalidValue,
-            "body.scopes",
-            &message,
-            Some("leave it out for all of yours"),
-        ));
-    }
-    // A key must not be a way to more than its maker has.
-    if let Some(missing) = scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
-        return Err(Error::new(
-            ErrorCode::MissingScope,
-            format!("you cannot give the scope `{missing}`, which you do not have"),
-        )
-        .into());
-    }
-    if let Some(at) = body.expires_at
-        && chrono::DateTime::from(at) <= now
-    {
-        let message = "`expiresAt` is in the past";
-        return Err(invalid_field(
-            ErrorCode::InvalidValue,
-            "body.expiresAt",
-            message,
-            Some("leave it out for a key without end"),
-        ));
-    }
+    check_scopes(caller, &scopes)?;
+    check_end(body.expires_at.map(Into::into), now)?;
     let mut organization_id = body.organization_id;
     if let Some(id) = body.project_id {
         let (project, _) =
@@ -240,7 +227,7 @@ pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) ->
         id: ApiKeyId(app.world.uuid()),
         user_id: caller.user.id,
         name,
-        prefix: secret.chars().take(secrets::API_KEY_PREFIX.len() + 6).collect(),
+        prefix: secrets::shown_prefix(&secret),
         secret_hash: secrets::token_hash(&secret),
         scopes,
         project_id,
@@ -248,9 +235,36 @@ pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) ->
         created_at: now,
         expires_at: body.expires_at.map(Into::into),
         last_used_at: None,
+        last_used_ip: None,
+        old_secret_hash: None,
+        old_secret_expires_at: None,
     };
     app.store.create_api_key(&row).await?;
     Ok(ApiKeyCreated { api_key: wire_key(&row), secret })
+}
+
+/// Scopes that the caller may give: some, all of them known, none that they lack. A key must not be a way to more than
+/// its maker has.
+fn check_scopes(caller: &Caller, scopes: &[Scope]) -> Result<()> {
+    if scopes.is_empty() || scopes.contains(&Scope::Unrecognized) {
+        let known = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("`, `");
+        let message = format!("`scopes` takes one or more of `{known}`");
+        let fix = Some("leave it out for all of yours");
+        return Err(invalid_field(ErrorCode::InvalidValue, "body.scopes", &message, fix));
+    }
+    match scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
+        Some(missing) => Err(caller.lacks(*missing, "you cannot give what you do not have")),
+        None => Ok(()),
+    }
+}
+
+/// A key's end lies ahead.
+fn check_end(at: Option<chrono::DateTime<chrono::Utc>>, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
+    if at.is_none_or(|at| at > now) {
+        return Ok(());
+    }
+    let fix = Some("leave it out for a key without end");
+    Err(invalid_field(ErrorCode::InvalidValue, "body.expiresAt", "`expiresAt` is in the past", fix))
 }
 
 /// The caller's API keys, newest first.
@@ -262,7 +276,9 @@ async fn list_api_keys(
     caller: Allowed<scope::KeysRead>,
     Query(Paged(query)): Query<Paged>,
 ) -> Result<Json<ApiKeyList>> {
-    let page = app.store.list_api_keys(caller.caller.user.id, &query.request("")?).await?;
+    // What this process has noted but not written yet belongs to the answer.
+    app.uses.flush(&app).await?;
+    let page = app.store.list_api_keys(&caller.caller.viewer, &query.request("")?).await?;
     let pagination = shared::pagination(&page, "");
     Ok(Json(ApiKeyList { api_keys: page.rows.iter().map(wire_key).collect(), pagination }))
 }
@@ -276,7 +292,8 @@ async fn get_api_key(
     Path(id): Path<ApiKeyId>,
     _: Query<NoParameters>,
 ) -> Result<Json<ApiKey>> {
-    let key = app.store.api_key(id, caller.caller.user.id).await?.ok_or_else(|| Error::not_found("API key", id))?;
+    app.uses.flush(&app).await?;
+    let key = app.store.api_key(&caller.caller.viewer, id).await?.ok_or_else(|| Error::not_found("API key", id))?;
     Ok(Json(wire_key(&key)))
 }
 
@@ -289,47 +306,55 @@ async fn delete_api_key(
     Path(id): Path<ApiKeyId>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    if !app.store.delete_api_key(id, caller.caller.user.id).await? {
+    if !app.store.delete_api_key(&caller.caller.viewer, id).await? {
         return Err(Error::not_found("API key", id).into());
     }
     app.callers.forget(caller.caller.user.id);
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A new login: its row, its token, its cookie.
-async fn start_session(app: &App, user_id: UserId, headers: &HeaderMap) -> Result<(HeaderValue, SessionToken)> {
+/// A new login: its row, its token, its cookie. The token is always a fresh one, and the login that the browser came
+/// with ends: whoever planted or kept its cookie gets nothing from what follows.
+async fn start_session(
+    app: &App,
+    user_id: UserId,
+    context: &RequestContext,
+    headers: &HeaderMap,
+) -> Result<(HeaderValue, SessionToken)> {
     let token = secrets::new_session_token(&app.world.entropy);
     let now = app.world.now();
-    let days = i64::try_from(app.config().auth.session_days).unwrap_or(30);
-    let expires_at = now + chrono::TimeDelta::days(days);
+    let lasts = session_lasts(app);
     let session = Session {
         id: SessionId(app.world.uuid()),
         user_id,
         token_hash: secrets::token_hash(&token),
+        kind: SessionKind::Browser,
+        client_id: None,
+        scopes: None,
+        ip: Some(context.client),
+        user_agent: user_agent(headers),
         created_at: now,
-        expires_at,
+        expires_at: now + lasts,
+        token_expires_at: None,
         last_seen_at: now,
     };
     app.store.create_session(&session).await?;
-    let [secure, plain] = COOKIE_NAMES;
-    let name = if is_https(app, headers) { secure } else { plain };
-    Ok((cookie(name, &token, days * 86_400), SessionToken { token, expires_at: expires_at.into() }))
-}
-
-/// `__Host-` cookies exist on https only; everything but a loopback server is expected to be behind it.
-fn is_https(app: &App, headers: &HeaderMap) -> bool {
-    if !app.config().server.public_url.is_empty() {
-        return app.config().server.public_url.starts_with("https://");
+    if context.by_cookie
+        && let Some(before) = context.identity.caller()
+        && let Some(id) = before.session_id
+    {
+        app.store.delete_session(id, before.user.id).await?;
+        app.callers.forget(before.user.id);
     }
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    !(host == "localhost" || host.ends_with(".localhost") || host == "[::1]" || host.starts_with("127."))
+    let name = cookie::name(&app.config(), headers, context.peer.is_tls());
+    let expires_at = session.expires_at.into();
+    Ok((cookie::set(name, &token, lasts.num_seconds()), SessionToken { token, expires_at }))
 }
 
-fn cookie(name: &str, value: &str, max_age_seconds: i64) -> HeaderValue {
-    let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}{secure}");
-    HeaderValue::from_str(&text).expect("names and tokens are plain ASCII")
+/// What the program says it is, cut to what a list can show.
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(300).collect())
 }
 
 /// An e-mail address in lower case: one `@` with something on both sides, at most 254 characters.
@@ -368,5 +393,7 @@ fn wire_key(key: &ogel_store::ApiKey) -> ApiKey {
         created_at: key.created_at.into(),
         expires_at: key.expires_at.map(Into::into),
         last_used_at: key.last_used_at.map(Into::into),
+        last_used_ip: key.last_used_ip.map(|ip| ip.to_string()),
+        old_secret_expires_at: key.old_secret_expires_at.map(Into::into),
     }
 }

@@ -1,6 +1,9 @@
 //! People: today, oneself.
 
-use super::{auth::wire_user, shared};
+use super::{
+    auth::{sessions::__path_change_password, sessions::change_password, wire_user},
+    shared,
+};
 use crate::{
     caller::{Allowed, scope},
     error::Result,
@@ -15,7 +18,10 @@ use ogel_api::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_me, update_me)).routes(routes!(revoke_all_sessions))
+    OpenApiRouter::new()
+        .routes(routes!(get_me, update_me))
+        .routes(routes!(revoke_all_sessions))
+        .routes(routes!(change_password))
 }
 
 /// The caller's own account.

@@ -6,6 +6,7 @@ use crate::{
     error::{Failure, Result},
     resources::{auth, shared},
     state::App,
+    uses::Noted,
 };
 use ogel_api::{
     auth::{AuthMethod, Scope},
@@ -41,6 +42,8 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
         plan: app.store.best_plan(&viewer).await?,
         viewer,
         session_id: None,
+        session_kind: None,
+        noted: Noted::default(),
         api_key_id: None,
         studio: Some(StudioSession { revocation_id: *id, expires_at }),
         expires_at: Some(expires_at),

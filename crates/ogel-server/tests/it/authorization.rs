@@ -85,6 +85,7 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
         }),
         ("{project}", project),
         ("{key}", text(&key["apiKey"]["id"])),
+        ("{session}", text(&owner.get("/auth/session").await.expect(200)["sessionId"])),
     ]
 }
 
@@ -155,7 +156,7 @@ on_both! {
             // Members with too little a role.
             let too_little: &[&Api] = match case.role {
                 Role::Developer => &[&viewer],
-                Role::Admin | Role::Owner if case.stranger == Stranger::NotFound && !case.path.contains("{key}") => &[&viewer, &developer],
+                Role::Admin | Role::Owner if case.stranger == Stranger::NotFound && !case.path.contains("{key}") && !case.path.contains("{session}") => &[&viewer, &developer],
                 _ => &[],
             };
             for member in too_little {
@@ -169,7 +170,7 @@ on_both! {
             }
         }
         // After all of that the owner still has everything.
-        for path in ["/organizations/{organization}", "/projects/{project}", "/deployments/{deployment}", "/sites/{site}", "/domains/{domain}", "/auth/api-keys/{key}"] {
+        for path in ["/organizations/{organization}", "/projects/{project}", "/deployments/{deployment}", "/sites/{site}", "/domains/{domain}", "/auth/api-keys/{key}", "/auth/sessions/{session}"] {
             let path = things.iter().fold(path.to_owned(), |text, (name, id)| text.replace(name, id));
             owner.get(&path).await.expect(200);
         }

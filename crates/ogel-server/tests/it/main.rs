@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod api_keys;
 mod authorization;
 mod bad_input;
 mod billing;
@@ -27,6 +28,7 @@ mod remembered;
 mod replicas;
 mod resting;
 mod scripted;
+mod sessions;
 mod sites;
 mod studio_sessions;
 

@@ -6,7 +6,7 @@ use ogel_api::{
     deployments::DeploymentStatus,
     id::{ApiKeyId, ProjectId},
 };
-use ogel_store::{Begin, DeploymentFilter, NewDeployment, Progress, StoreError};
+use ogel_store::{Begin, DeploymentFilter, KeyUse, NewDeployment, Progress, StoreError};
 
 on_both! {
     async fn nobody_deploys_into_a_project_of_others(bench: Bench) {
@@ -67,14 +67,14 @@ on_both! {
         for second in 0..300 {
             let key = api_key(&person.user);
             bench.store.create_api_key(&key).await.unwrap();
-            uses.push((key.id, at(1000 - second)));
+            uses.push(KeyUse { id: key.id, at: at(1000 - second), ip: IP });
         }
-        uses.push((ApiKeyId(id()), at(1)));
+        uses.push(KeyUse { id: ApiKeyId(id()), at: at(1), ip: IP });
         bench.store.touch_api_keys(&uses).await.unwrap();
         // Replicas report the same keys in any order, at the same time.
         let outcomes = at_once(8, |turn| {
             let store = bench.store.clone();
-            let mut older: Vec<_> = uses.iter().map(|(id, at)| (*id, *at - TimeDelta::seconds(1))).collect();
+            let mut older: Vec<_> = uses.iter().map(|used| KeyUse { at: used.at - TimeDelta::seconds(1), ..*used }).collect();
             older.rotate_left(turn * 30);
             async move { store.touch_api_keys(&older).await }
         })
@@ -82,9 +82,9 @@ on_both! {
         for outcome in outcomes {
             outcome.unwrap();
         }
-        for (key, used) in &uses[..300] {
-            let found = bench.store.api_key(*key, person.user.id).await.unwrap().unwrap();
-            assert_eq!(found.last_used_at, Some(*used));
+        for used in &uses[..300] {
+            let found = bench.store.api_key(&eyes(&person.user), used.id).await.unwrap().unwrap();
+            assert_eq!((found.last_used_at, found.last_used_ip), (Some(used.at), Some(IP)));
         }
         bench.store.touch_api_keys(&[]).await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ogel_api::organizations::Plan;
-use ogel_store::{IdentityFeed, IdentityNews, Store};
+use ogel_store::{IdentityFeed, IdentityNews, KeyUse, SessionUse, Store};
 use uuid::Uuid;
 
 const NOTHING: [Uuid; 0] = [];
@@ -56,7 +56,7 @@ on_both! {
 
         bench.raw(&format!("UPDATE api_keys SET scopes = 'sites.read' WHERE id = {}", hex(key.id.0, &bench))).await;
         assert_eq!(subjects(feed).await, [me]);
-        store.delete_api_key(key.id, ada.user.id).await.unwrap();
+        store.delete_api_key(&eyes(&ada.user), key.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
         store.delete_session(session.id, ada.user.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
@@ -77,8 +77,9 @@ on_both! {
         bench.store.create_session(&session).await.unwrap();
         bench.store.create_api_key(&key).await.unwrap();
         let feed = &mut at_the_end(&bench.store).await;
-        bench.store.touch_session(session.id, at(5), at(500)).await.unwrap();
-        bench.store.touch_api_key(key.id, at(5)).await.unwrap();
+        let used = SessionUse { id: session.id, at: at(5), ip: IP, expires_at: at(500) };
+        bench.store.touch_sessions(&[used]).await.unwrap();
+        bench.store.touch_api_keys(&[KeyUse { id: key.id, at: at(5), ip: IP }]).await.unwrap();
         bench.store.update_user(ada.user.id, None, at(5)).await.unwrap();
         bench.store.change_plan(&plan_change(&ada, Plan::Free, at(5))).await.unwrap();
         assert_eq!(subjects(feed).await, NOTHING);

@@ -5,6 +5,7 @@
 mod adoption;
 mod api_keys;
 mod deployments;
+mod device_logins;
 mod events;
 mod ghost;
 mod ghost_events;

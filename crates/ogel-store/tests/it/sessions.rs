@@ -1,6 +1,8 @@
 //! Logins by the hash of their token.
 
 use crate::support::*;
+use ogel_api::id::SessionId;
+use ogel_store::SessionUse;
 
 on_both! {
     async fn a_session_is_found_by_its_token_hash_expired_or_not(bench: Bench) {
@@ -14,15 +16,71 @@ on_both! {
         assert!(!format!("{session:?}").contains("token_hash"));
     }
 
-    async fn touching_a_session_moves_its_expiry(bench: Bench) {
+    async fn using_a_session_moves_its_expiry_but_never_back(bench: Bench) {
         let person = bench.person().await;
         let (touched, left) = (session(&person.user), session(&person.user));
-        bench.store.create_session(&touched).await.unwrap();
-        bench.store.create_session(&left).await.unwrap();
-        bench.store.touch_session(touched.id, at(50), at(150)).await.unwrap();
+        let renewed = ogel_store::Session { token_expires_at: Some(at(60)), ..session(&person.user) };
+        for one in [&touched, &left, &renewed] {
+            bench.store.create_session(one).await.unwrap();
+        }
+        let used = |id, at_, ends| SessionUse { id, at: at(at_), ip: IP, expires_at: at(ends) };
+        let uses = [used(touched.id, 50, 150), used(renewed.id, 50, 150), used(SessionId(id()), 50, 150)];
+        bench.store.touch_sessions(&uses).await.unwrap();
+        bench.store.touch_sessions(&[used(touched.id, 40, 140), used(left.id, 200, 300)]).await.unwrap();
         let (found, _) = bench.store.session_by_token(&touched.token_hash).await.unwrap().unwrap();
-        assert_eq!((found.last_seen_at, found.expires_at, found.created_at), (at(50), at(150), at(0)));
+        assert_eq!((found.last_seen_at, found.expires_at, found.created_at, found.ip), (at(50), at(150), at(0), Some(IP)));
+        // What has ended is not woken, and what a refresh token prolongs is not prolonged by use.
         assert_eq!(bench.store.session_by_token(&left.token_hash).await.unwrap().unwrap().0, left);
+        let (found, _) = bench.store.session_by_token(&renewed.token_hash).await.unwrap().unwrap();
+        assert_eq!((found.last_seen_at, found.expires_at), (at(50), at(100)));
+    }
+
+    async fn a_person_sees_their_live_sessions_and_no_others(bench: Bench) {
+        let (person, other) = (bench.person().await, bench.person().await);
+        let mut expected = Vec::new();
+        for _ in 0..12 {
+            let one = session(&person.user);
+            bench.store.create_session(&one).await.unwrap();
+            expected.push(one.id.0);
+        }
+        let foreign = session(&other.user);
+        bench.store.create_session(&foreign).await.unwrap();
+        bench.store.create_session(&ogel_store::Session { expires_at: at(5), ..session(&person.user) }).await.unwrap();
+        let list = |request| {
+            let (store, user) = (bench.store.clone(), person.user.id);
+            async move { store.sessions(user, at(10), &request).await }
+        };
+        assert_pages(&expected, 5, |one: &ogel_store::Session| one.id.0, list).await;
+        assert!(bench.store.session(foreign.id, person.user.id, at(10)).await.unwrap().is_none());
+        assert_eq!(bench.store.session(foreign.id, other.user.id, at(10)).await.unwrap(), Some(foreign));
+    }
+
+    async fn a_new_password_ends_every_session_but_one(bench: Bench) {
+        let (person, other) = (bench.person().await, bench.person().await);
+        let (kept, ended, foreign) = (session(&person.user), session(&person.user), session(&other.user));
+        for one in [&kept, &ended, &foreign] {
+            bench.store.create_session(one).await.unwrap();
+        }
+        assert_eq!(bench.store.change_password(person.user.id, "hash", Some(kept.id), at(9)).await.unwrap(), 1);
+        for (one, there) in [(&kept, true), (&ended, false), (&foreign, true)] {
+            assert_eq!(bench.store.session_by_token(&one.token_hash).await.unwrap().is_some(), there);
+        }
+        assert_eq!(bench.store.user(person.user.id).await.unwrap().unwrap().password_hash.as_deref(), Some("hash"));
+        assert_eq!(bench.store.delete_other_sessions(person.user.id, None).await.unwrap(), 1);
+    }
+
+    async fn an_account_is_known_where_it_is_logged_in(bench: Bench) {
+        let person = bench.person().await;
+        bench.store.create_session(&ogel_store::Session { ip: Some(IP), ..session(&person.user) }).await.unwrap();
+        let known = |email: String, ip, now| {
+            let store = bench.store.clone();
+            async move { store.is_logged_in_from(&email, ip, at(now)).await.unwrap() }
+        };
+        let email = person.user.email.clone();
+        assert!(known(email.to_uppercase(), IP, 50).await);
+        assert!(!known(email.clone(), "192.0.2.2".parse().unwrap(), 50).await);
+        assert!(!known(email, IP, 100).await);
+        assert!(!known("nobody@example.test".to_owned(), IP, 50).await);
     }
 
     async fn only_its_own_person_deletes_a_session(bench: Bench) {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    auth::SessionKind,
     id::{ApiKeyId, BuildId, DeploymentId, OrganizationId, ProjectId, SessionId, UserId},
     organizations::Plan,
 };
@@ -319,8 +320,14 @@ pub(crate) fn session(user: &User) -> Session {
         id: SessionId(id()),
         user_id: user.id,
         token_hash: hash(),
+        kind: SessionKind::Browser,
+        client_id: None,
+        scopes: None,
+        ip: None,
+        user_agent: None,
         created_at: at(0),
         expires_at: at(100),
+        token_expires_at: None,
         last_seen_at: at(0),
     }
 }
@@ -338,8 +345,18 @@ pub(crate) fn api_key(user: &User) -> ApiKey {
         created_at: at(0),
         expires_at: None,
         last_used_at: None,
+        last_used_ip: None,
+        old_secret_hash: None,
+        old_secret_expires_at: None,
     }
 }
+
+/// Somebody's eyes, narrowed to nothing.
+pub(crate) fn eyes(user: &User) -> Viewer {
+    Viewer { user: user.id, organization: None, project: None }
+}
+
+pub(crate) const IP: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
 pub(crate) fn first(limit: u32) -> PageRequest {
     PageRequest { limit, after: None }
