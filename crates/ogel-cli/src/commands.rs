@@ -1,6 +1,7 @@
 //! The commands, one file per group.
 
 pub(crate) mod api;
+pub(crate) mod billing;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
 pub(crate) mod domains;

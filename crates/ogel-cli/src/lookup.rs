@@ -35,6 +35,30 @@ pub(crate) async fn project(context: &Context, client: &Client, name: Option<&st
     })
 }
 
+/// The organization called `name`, or the only one there is.
+pub(crate) async fn organization_or_only(
+    context: &Context,
+    client: &Client,
+    name: Option<&str>,
+) -> Result<OrganizationId> {
+    if let Some(name) = name {
+        return organization(context, client, name).await;
+    }
+    let page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
+    let list = client.list_organizations(&page).await.map_err(|error| context.explain(error))?;
+    match &list.organizations[..] {
+        [only] => Ok(only.id),
+        [] => Err(Failure::new(Exit::NotFound, "NO_ORGANIZATION", "you belong to no organization")),
+        several => {
+            let mut failure = Failure::usage("there are several organizations; name the one to use");
+            for organization in several.iter().take(20) {
+                failure = failure.detail(format!("{}  {}", organization.slug, organization.name));
+            }
+            Err(failure.hint(format!("add `--organization {}`", several[0].slug)))
+        }
+    }
+}
+
 /// The organization with the id or slug `name`.
 pub(crate) async fn organization(context: &Context, client: &Client, name: &str) -> Result<OrganizationId> {
     if let Ok(id) = name.parse() {

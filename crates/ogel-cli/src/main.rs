@@ -105,6 +105,7 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Deployments(command) => commands::deployments::run(context, command).await,
         Command::Projects(command) => commands::projects::run(context, command).await,
         Command::Domains(command) => commands::domains::run(context, command).await,
+        Command::Billing(args) => commands::billing::run(context, args).await,
         Command::Sites(command) => commands::sites::run(context, command).await,
         Command::Login => commands::login::login(context).await,
         Command::Logout => commands::login::logout(context).await,

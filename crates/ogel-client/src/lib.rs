@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`ClientConfig`], [`Client`]: where to, as whom, how long
-//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `meta`: the operations, one noun each
+//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `billing`, `meta`: the operations, one noun each
 //! - `raw`: any other operation, undecoded
 //! - `transport`, `retry`, `tls`: one request, its repetitions, its trusted certificates
 //! - `log_stream`, `socket`: following a log over WebSocket
@@ -22,6 +22,7 @@
 //! ```
 
 mod auth;
+mod billing;
 mod builds;
 mod config;
 mod deployments;
@@ -39,6 +40,7 @@ mod tls;
 mod transport;
 mod users;
 
+pub use billing::UsageQuery;
 pub use builds::BuildQuery;
 pub use config::{ClientConfig, PageQuery};
 pub use deployments::DeploymentQuery;

@@ -104,6 +104,10 @@ impl Client {
         self.json(Call { method: Method::POST, url: self.url(segments, &[])?, body: Some(encode(body)?) }).await
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(&self, segments: &[&str], body: &impl Serialize) -> Result<T> {
+        self.json(Call { method: Method::PUT, url: self.url(segments, &[])?, body: Some(encode(body)?) }).await
+    }
+
     pub(crate) async fn patch<T: DeserializeOwned>(&self, segments: &[&str], body: &impl Serialize) -> Result<T> {
         self.json(Call { method: Method::PATCH, url: self.url(segments, &[])?, body: Some(encode(body)?) }).await
     }
@@ -121,6 +125,13 @@ impl Client {
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let answer = self.success(call).await?;
         serde_json::from_slice(&answer.body)
+            .map_err(|error| ClientError::decode(&self.inner.server, answer.status, &error, &answer.body))
+    }
+
+    /// For what is read by people as it is.
+    pub(crate) async fn text(&self, call: Call) -> Result<String> {
+        let answer = self.success(call).await?;
+        String::from_utf8(answer.body.to_vec())
             .map_err(|error| ClientError::decode(&self.inner.server, answer.status, &error, &answer.body))
     }
 

@@ -44,7 +44,8 @@ impl Answer {
 }
 
 impl Api {
-    pub(crate) fn new(base: String, token: Option<String>) -> Self {
+    /// A caller of the server at `base`, which ends with `/api/v2`.
+    pub fn new(base: String, token: Option<String>) -> Self {
         Self { client: crate::http_client(), base, token }
     }
 

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, dead_code, reason = "the scripted server is shared with the client's tests")]
 
 mod api;
+mod billing;
 mod deploy;
 mod deploy_trouble;
 mod end_to_end;

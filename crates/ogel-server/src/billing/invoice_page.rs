@@ -66,7 +66,8 @@ pub(crate) fn page(invoice: &Invoice, lines: &[InvoiceLine], words: &Words<'_>) 
                             }
                             @if lines.is_empty() { tr { td colspan="4" { "Nothing was charged in this period." } } }
                         }
-                        tfoot { tr { td colspan="3" { "Total" } td.amount { (money(invoice.total)) } } }
+                        // The column of periods is left out on narrow screens, so no cell spans it.
+                        tfoot { tr { td {} td.period {} td.quantity { "Total" } td.amount { (money(invoice.total)) } } }
                     }
                     @if invoice.status != InvoiceStatus::Paid && !words.how_to_pay.is_empty() {
                         section.pay {

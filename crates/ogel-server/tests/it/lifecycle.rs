@@ -17,16 +17,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// `ogeld serve` with a configuration file.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -35,7 +35,7 @@ impl Folder {
     }
 
     /// Writes the configuration: what every server here needs, and `more` of `[server]` and of other sections.
-    fn configure(&self, listen: &str, more: &str) {
+    pub(crate) fn configure(&self, listen: &str, more: &str) {
         let folder = self.0.path().display();
         let text = format!(
             "[database]\nurl = \"sqlite:{folder}/ogel.db\"\n\
@@ -50,7 +50,7 @@ impl Folder {
         std::fs::rename(fresh, file).unwrap();
     }
 
-    fn start(&self) -> Process {
+    pub(crate) fn start(&self) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ogeld"))
             .args(["serve", "--config"])
             .arg(self.path("ogeld.toml"))
@@ -81,6 +81,12 @@ fn said(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
 impl Process {
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// At once, with whatever it was doing.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// The most bytes it ever had in memory.

@@ -1,7 +1,10 @@
 //! What is metered: each request, byte, build and deployment once, restarts and lost answers included.
 
 use super::{month_start, organization};
-use crate::on_both;
+use crate::{
+    lifecycle::{Folder, Process},
+    on_both,
+};
 use ogel_api::id::{Id as _, OrganizationId, ProjectId};
 use ogel_store::{Used, hour_of};
 use ogel_testkit::{Api, Database, Repository, TestApp, eventually};
@@ -81,6 +84,42 @@ async fn builds_and_deployments_count_in_the_change_that_makes_or_ends_them() {
         assert_eq!((used(&ada, &id, "deployments").await, used(&ada, &id, "buildSeconds").await), (1, seconds));
         app.stop().await;
     }
+}
+
+/// The bound that is promised: what was written stays, what was not is lost, and nothing counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_loses_only_what_it_had_not_written() {
+    let folder = Folder::new();
+    folder.configure("127.0.0.1:0", "[billing]\nusage_flush_seconds = 1\n");
+    let base = |process: &Process| format!("http://{}/api/v2", process.address);
+    let process = folder.start();
+    let anonymous = Api::new(base(&process), None);
+    let body = json!({ "email": "ada@example.com", "password": "correct horse", "name": "Ada" });
+    let session = anonymous.post("/auth/signup", body).await.expect(201);
+    let ada = anonymous.with_token(session["session"]["token"].as_str());
+    let (id, project) = (organization(&ada).await, ada.project("shop").await);
+    let sites = format!("/sites?projectId={project}");
+    for _ in 0..30 {
+        ada.get(&sites).await.expect(200);
+    }
+    comes_to(&ada, &id, "requests", 30).await;
+    for _ in 0..10 {
+        ada.get(&sites).await.expect(200);
+    }
+    process.kill();
+
+    let process = folder.start();
+    let ada = ada.at(base(&process));
+    let kept = used(&ada, &id, "requests").await;
+    assert!((30..=40).contains(&kept), "{kept}");
+    for _ in 0..5 {
+        ada.get(&sites).await.expect(200);
+    }
+    comes_to(&ada, &id, "requests", kept + 5).await;
+    process.kill();
+    // What was written once is there, and only once.
+    let process = folder.start();
+    assert_eq!(used(&ada.at(base(&process)), &id, "requests").await, kept + 5);
 }
 
 on_both! {
