@@ -233,6 +233,8 @@ settings! {
         max_connections: u64 = 16, env "OGEL_DATABASE_MAX_CONNECTIONS";
         /// Seconds a request waits for a connection before it gets 503.
         acquire_timeout_seconds: u64 = 5, env "OGEL_DATABASE_ACQUIRE_TIMEOUT_SECONDS";
+        /// Seconds PostgreSQL may take for one statement of a request before that gets 503.
+        statement_timeout_seconds: u64 = 15, env "OGEL_DATABASE_STATEMENT_TIMEOUT_SECONDS";
     }
     /// A Redis or Valkey through which replicas share what is short-lived. Without one this process is alone.
     redis: Redis {

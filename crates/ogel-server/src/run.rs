@@ -57,6 +57,7 @@ pub async fn open_store(config: &Config) -> Result<Store, StartError> {
         url: config.database.url.expose().to_owned(),
         max_connections: u32::try_from(config.database.max_connections).unwrap_or(16),
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
+        statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds.max(1)),
     })
     .await
     .doing("cannot open the database (`database.url`)")

@@ -16,6 +16,9 @@ pub struct StoreConfig {
     pub max_connections: u32,
     /// How long a statement waits for a connection before it is [`StoreError::Unavailable`].
     pub acquire_timeout: Duration,
+    /// How long one statement may run on PostgreSQL, waits for locks included, before it is
+    /// [`StoreError::Unavailable`]: a request's answer would come too late for its caller. SQLite waits five seconds for its lock.
+    pub statement_timeout: Duration,
 }
 
 #[derive(Clone)]
@@ -35,6 +38,7 @@ impl std::fmt::Debug for StoreConfig {
         f.debug_struct("StoreConfig")
             .field("max_connections", &self.max_connections)
             .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -142,7 +146,8 @@ impl Store {
         let options = PgConnectOptions::from_str(&config.url)?
             .application_name("ogeld")
             // Statements name no schema, so the same text runs on SQLite; the document's is `platform`.
-            .options([("search_path", "platform"), ("statement_timeout", "15s"), ("lock_timeout", "10s")]);
+            .options([("search_path", "platform"), ("lock_timeout", "10s")])
+            .options([("statement_timeout", config.statement_timeout.as_millis().max(1))]);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections.max(1))
             .acquire_timeout(config.acquire_timeout)

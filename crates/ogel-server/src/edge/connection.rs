@@ -71,7 +71,8 @@ impl Protocols {
     }
 }
 
-/// Serves until the client leaves, or until shutdown has let it finish what it began.
+/// Serves until the client leaves, or until shutdown has let it finish what it began. What a connection holds for a part
+/// of its life only is boxed, because what is not it holds while it is idle.
 pub(super) async fn serve(core: Arc<Core>, protocols: &Protocols, stream: TcpStream, address: SocketAddr) {
     core.counters.connections_opened.add(1);
     let _open = Counted::new(&core.counters.connections);
@@ -85,14 +86,18 @@ pub(super) async fn serve(core: Arc<Core>, protocols: &Protocols, stream: TcpStr
         let Ok(Ok(version)) = version else { return };
         return speak(&core, protocols, &peer, stream, version).await;
     };
-    // Boxed like all that a connection holds for a part of its life only: what is not boxed it holds while it is idle.
+    Box::pin(serve_tls(&core, protocols, &peer, tls, stream)).await;
+}
+
+async fn serve_tls(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, tls: &Tls, stream: TcpStream) {
     match Box::pin(tokio::time::timeout(protocols.head, tls.acceptor().accept(stream))).await {
         Ok(Ok(stream)) => {
             let version = match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Version::Http2,
                 _ => Version::Http1,
             };
-            speak(&core, protocols, &peer, stream, version).await;
+            // Moved a few times, and a future has room for each.
+            speak(core, protocols, peer, Box::new(stream), version).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -152,6 +157,7 @@ where
         }
         let _resting = Counted::new(&core.counters.connections_resting);
         tokio::select! {
+            biased;
             // Woken by an end or an error, too: hyper then finds out which.
             _ = stream.tcp().readable() => {}
             () = core.app.shutdown.cancelled() => return,
@@ -187,3 +193,18 @@ fn answer(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, request: Re
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(Arc<Core>, &'static Protocols, TcpStream, SocketAddr) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_has_no_room_for_a_busy_one() {
+        let size = size_of_future(serve);
+        assert!(size <= 1024, "{size} bytes");
+    }
+}

@@ -47,7 +47,7 @@ impl Socket for TcpStream {
     }
 }
 
-impl Socket for TlsStream<TcpStream> {
+impl Socket for Box<TlsStream<TcpStream>> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
@@ -195,20 +195,25 @@ where
     let mut timer = pin!(tokio::time::sleep_until(since + REST_AFTER));
     let mut is_leaving = false;
     let pause = poll_fn(|cx| {
-        if !is_leaving && leave.as_mut().poll(cx).is_ready() {
+        // First the connection: a request that has come is read before we leave, and answered.
+        let mut progress = Pin::new(&mut connection).poll(cx);
+        if progress.is_pending() && !is_leaving && leave.as_mut().poll(cx).is_ready() {
             is_leaving = true;
             Pin::new(&mut connection).graceful_shutdown();
+            progress = Pin::new(&mut connection).poll(cx);
         }
-        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+        if let Poll::Ready(ended) = progress {
             return Poll::Ready(Err(ended));
         }
         pace.poll(timer.as_mut(), cx).map(Ok)
     });
     match pause.await {
         // None once it has become something else than HTTP.
-        Ok(Pause::Idle) => connection
-            .into_parts()
-            .map_or(Ended::Closed, |parts| Ended::Resting(parts.io.into_inner().into_inner(), parts.read_buf)),
+        Ok(Pause::Idle) => connection.into_parts().map_or(Ended::Closed, |parts| {
+            // Empty, it would still hold hyper's whole buffer.
+            let unused = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+            Ended::Resting(parts.io.into_inner().into_inner(), unused)
+        }),
         Ok(Pause::SlowHead) => Ended::Closed,
         Err(ended) => {
             // A client that breaks off or sends no HTTP is its own business.

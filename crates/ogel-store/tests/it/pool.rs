@@ -265,11 +265,28 @@ async fn an_unreachable_database_is_unavailable_in_time() {
         [format!("postgres://nobody@127.0.0.1:{port}/nothing"), "sqlite:/nonexistent/folder/studio.db".to_owned()]
     {
         let started = Instant::now();
-        let config = StoreConfig { url, max_connections: 2, acquire_timeout: Duration::from_millis(300) };
+        let config = StoreConfig { max_connections: 2, acquire_timeout: Duration::from_millis(300), ..config(&url) };
         let Err(error) = Store::connect(&config).await else { panic!("{} cannot be there", config.url) };
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_unavailable_in_time() {
+    run(Bench::postgres().await, |bench| async move {
+        let ada = bench.person().await;
+        let store = bench.hasty_store().await;
+        let held = bench.begin(&format!("UPDATE users SET name = 'held' WHERE id = '{}'", ada.user.id.0)).await;
+        let started = Instant::now();
+        let error = store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        held.commit().await;
+        store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap();
+        store.close().await;
+    })
+    .await;
 }
 
 #[tokio::test]

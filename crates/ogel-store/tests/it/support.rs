@@ -112,6 +112,12 @@ impl Bench {
         Store::connect(&StoreConfig { max_connections: 1, ..config(&self.url) }).await.unwrap()
     }
 
+    /// One whose statements may not take long.
+    pub(crate) async fn hasty_store(&self) -> Store {
+        let statement_timeout = Duration::from_millis(200);
+        Store::connect(&StoreConfig { statement_timeout, ..config(&self.url) }).await.unwrap()
+    }
+
     /// The same database with no more rights than `role` has.
     pub(crate) async fn store_as(&self, role: &str) -> Store {
         Store::connect(&config(&format!("{}?options=-crole%3D{role}", self.url))).await.unwrap()
@@ -179,7 +185,8 @@ impl Open {
 }
 
 pub(crate) fn config(url: &str) -> StoreConfig {
-    StoreConfig { url: url.to_owned(), max_connections: 5, acquire_timeout: Duration::from_secs(30) }
+    let (acquire_timeout, statement_timeout) = (Duration::from_secs(30), Duration::from_secs(15));
+    StoreConfig { url: url.to_owned(), max_connections: 5, acquire_timeout, statement_timeout }
 }
 
 async fn execute(url: &str, sql: &str) {
