@@ -100,6 +100,10 @@ error_table! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, retry: false;
     /// Something like it exists already, or it changed meanwhile.
     Conflict = "CONFLICT", CONFLICT, retry: false;
+    /// The organization would be left without an owner. Make somebody else one first.
+    LastOwner = "LAST_OWNER", CONFLICT, retry: false;
+    /// It has changed since the `ETag` that `If-Match` names. Read it again, then decide.
+    PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, retry: false;
     /// The slug names more than one of the caller's projects. Use the id.
     AmbiguousSlug = "AMBIGUOUS_SLUG", CONFLICT, retry: false;
     /// The deployment or build is over, so there is nothing to cancel.

@@ -159,6 +159,8 @@ ids! {
     DomainId = "dom", "a" "domain";
     /// One month's bill.
     InvoiceId = "inv", "an" "invoice";
+    /// One line of an audit log.
+    AuditEntryId = "aud", "an" "audit log entry";
     /// One request, named in every answer and log line.
     RequestId = "req", "a" "request";
 }

@@ -7,10 +7,11 @@
 //! # Layout
 //! - [`error`]: the one error table and the envelope every failure travels in
 //! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
-//! - one module per noun: [`auth`], [`users`], [`organizations`], [`projects`], [`deployments`], [`builds`], [`sites`],
-//!   [`domains`], [`billing`], [`admin`], [`meta`]
+//! - one module per noun: [`auth`], [`users`], [`organizations`], [`audit`], [`projects`], [`deployments`], [`builds`],
+//!   [`sites`], [`domains`], [`billing`], [`admin`], [`meta`]
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod billing;
 pub mod builds;

@@ -40,6 +40,12 @@ pub struct Organization {
     pub role: Role,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Since when it is deleted; only in lists of deleted ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// Until when a deleted one can be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

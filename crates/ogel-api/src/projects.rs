@@ -18,6 +18,12 @@ pub struct Project {
     pub slug: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Since when it is deleted; only in lists of deleted ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// Until when a deleted one can be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -38,6 +44,15 @@ pub struct NewProject {
 pub struct UpdateProject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+}
+
+/// Under which slug a deleted project comes back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreProject {
+    /// Needed when the one it had is taken by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
 }

@@ -7,6 +7,7 @@ use crate::{
     error::Failure,
     limits::{Allowance, Limits},
     pipeline::RequestContext,
+    state::App,
     studio::StudioSession,
     uses::Noted,
 };
@@ -18,7 +19,7 @@ use ogel_api::{
     id::{ApiKeyId, SessionId},
     organizations::{Plan, Role},
 };
-use ogel_store::{User, Viewer};
+use ogel_store::{Act, Actor, User, Viewer};
 use std::{marker::PhantomData, sync::Arc};
 
 /// A caller whose credential was checked.
@@ -78,6 +79,15 @@ impl Caller {
     }
 }
 
+impl Caller {
+    pub(crate) fn actor(&self) -> Actor {
+        match self.api_key_id {
+            Some(key) => Actor::Key(self.user.id, key),
+            None => Actor::User(self.user.id),
+        }
+    }
+}
+
 /// What the pipeline found: a caller, nobody, or a credential that does not hold.
 #[derive(Clone)]
 pub(crate) enum Identity {
@@ -104,6 +114,8 @@ impl Identity {
 /// The caller of an operation that needs `S`.
 pub struct Allowed<S> {
     pub caller: Arc<Caller>,
+    /// The request they call with.
+    context: RequestContext,
     scope: PhantomData<S>,
 }
 
@@ -154,10 +166,11 @@ impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Failure> {
-        let caller = match parts.extensions.get::<RequestContext>().map(|context| &context.identity) {
-            Some(Identity::Known(caller)) => caller.clone(),
-            Some(Identity::Refused(code, message)) => return Err(Failure::new(*code, *message)),
-            Some(Identity::Anonymous) | None => {
+        let context = parts.extensions.get::<RequestContext>();
+        let (caller, context) = match context.map(|context| (&context.identity, context)) {
+            Some((Identity::Known(caller), context)) => (caller.clone(), context.clone()),
+            Some((Identity::Refused(code, message), _)) => return Err(Failure::new(*code, *message)),
+            Some((Identity::Anonymous, _)) | None => {
                 return Err(Failure::new(
                     ErrorCode::Unauthenticated,
                     "log in, or send `Authorization: Bearer` with a session token or an API key",
@@ -169,7 +182,14 @@ impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
         {
             return Err(caller.lacks(needed, "`details` names those it has, and who can give it"));
         }
-        Ok(Self { caller, scope: PhantomData })
+        Ok(Self { caller, context, scope: PhantomData })
+    }
+}
+
+impl<S> Allowed<S> {
+    /// What the audit log says of the caller's doing. Every change of the store's that is written down there takes one.
+    pub(crate) fn act(&self, app: &App) -> Act {
+        self.context.act(&app.world, self.caller.actor())
     }
 }
 

@@ -333,6 +333,14 @@ settings! {
         /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
         address: u64 = 5000, env "OGEL_LIMIT_ADDRESS";
     }
+    /// How long what is no longer needed is kept.
+    retention: Retention {
+        /// Days in which a deleted project or organization can be restored; then it is purged, at Ghost too. As long is a
+        /// slug held that an organization gave up.
+        deleted_days: u64 = 30, env "OGEL_DELETED_DAYS";
+        /// Days an entry of the audit log is kept.
+        audit_days: u64 = 400, env "OGEL_AUDIT_DAYS";
+    }
     /// Accounts and logins.
     auth: Auth {
         /// Whether anybody may make an account.

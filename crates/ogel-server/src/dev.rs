@@ -25,7 +25,7 @@ use ogel_api::{
 };
 use ogel_ghost_local::LocalGhost;
 use ogel_proxy::Connector;
-use ogel_store::{User, Viewer};
+use ogel_store::{Act, User, Viewer};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
@@ -247,10 +247,10 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
         signup.email = format!("dev-{suffix}@ogel.localhost");
     }
     // The plan with the highest limits: trying things out must not meet a 429.
-    let (user, organization) = auth::create_account(app, &signup, Plan::Team).await?;
+    let (user, organization) = auth::create_account(app, |_| due(app), &signup, Plan::Team).await?;
     let caller = caller(app, user);
     let project = NewProject { name: "hello".to_owned(), organization_id: Some(organization.id), slug: None };
-    let project = projects::new_project(app, &caller.viewer, &project).await?;
+    let project = projects::new_project(app, &due(app), &caller.viewer, &project).await?;
     let key = NewApiKey {
         name: "development".to_owned(),
         scopes: Some(Scope::ALL.to_vec()),
@@ -267,6 +267,11 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
         organization_id: organization.id,
         project_id: project.id,
     })
+}
+
+/// What the first run does, nobody asked for.
+fn due(app: &App) -> Act {
+    Act::by_the_system(app.world.uuid(), app.world.now())
 }
 
 /// The developer, as if they had logged in.

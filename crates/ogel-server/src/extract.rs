@@ -11,8 +11,13 @@ pub(crate) use maybe::is_json;
 use maybe::json_bytes;
 pub(crate) use pair::PathPair;
 
-use crate::{config::nearest, error::Failure, pipeline::Stalled};
+use crate::{
+    config::nearest,
+    error::Failure,
+    pipeline::{Stalled, Version},
+};
 use axum::{
+    Extension,
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams},
     http::{Request, request::Parts},
@@ -46,6 +51,15 @@ impl<T: DeserializeOwned + PartialSchema, S: Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Failure> {
         let bytes = json_bytes(request).await?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// One row as JSON, with its version in the `ETag`.
+pub(crate) struct Versioned<T>(pub i64, pub T);
+
+impl<T: Serialize> IntoResponse for Versioned<T> {
+    fn into_response(self) -> axum::response::Response {
+        (Extension(Version(self.0)), axum::Json(self.1)).into_response()
     }
 }
 

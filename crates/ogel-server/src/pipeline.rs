@@ -18,6 +18,7 @@ mod target;
 mod trace;
 
 pub(crate) use body::Stalled;
+pub(crate) use conditional::{IfMatch, Version};
 pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
 pub(crate) use cross_site::refuse_foreign;
 

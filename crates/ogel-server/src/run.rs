@@ -154,6 +154,7 @@ async fn housekeeping(app: &App) {
             () = tokio::time::sleep(EVERY) => {}
             () = app.shutdown.cancelled() => return,
         }
+        crate::purge::purge_due(app).await;
         let now = app.world.now();
         let sessions = app.store.delete_expired_sessions(now, BATCH).await;
         let keys = app.store.delete_expired_idempotency(now, BATCH).await;

@@ -9,7 +9,9 @@
 //! - one file per noun
 
 mod api_keys;
+mod audit;
 mod budgets;
+mod change;
 mod deployments;
 mod device_logins;
 mod error;
@@ -35,7 +37,9 @@ mod words;
 mod work;
 
 pub use api_keys::{ApiKey, KeyChange, KeyUse, NextSecret};
+pub use audit::{Act, Actor, AuditFilter, AuditRecord, Entry};
 pub use budgets::{Budget, BudgetAlert};
+pub use change::{Expected, Outcome, Refusal};
 pub use deployments::{Caps, Deployment, DeploymentFilter, NewDeployment, Progress};
 pub use device_logins::{DeviceLogin, DeviceStatus, NextTokens, Poll, Refreshed};
 pub use error::{Cap, StoreError};
@@ -45,7 +49,7 @@ pub use idempotency::Begin;
 pub use identity_changes::{IdentityFeed, IdentityNews};
 pub use invoices::{Billable, Invoice, InvoiceLine, PaymentChange, PaymentOutcome};
 pub use objects::{GhostObject, ObjectKind};
-pub use organizations::{DeleteOutcome, Organization};
+pub use organizations::Organization;
 pub use page::{Page, PageRequest};
 pub use pool::{Store, StoreConfig};
 pub use production::Promotion;

@@ -48,12 +48,14 @@ macro_rules! change_plan_in {
         let before = before.map(|plan| plan.parse::<ogel_api::organizations::Plan>());
         let before = before.transpose().map_err(|error| $crate::StoreError::Corrupt(Box::new(error)))?;
         if before.is_some_and(|before| before != change.plan) {
-            sqlx::query("UPDATE organizations SET plan = $2, updated_at = $3 WHERE id = $1")
-                .bind(change.organization.0)
-                .bind(change.plan.as_str())
-                .bind(change.at)
-                .execute(&mut *$tx)
-                .await?;
+            sqlx::query(
+                "UPDATE organizations SET plan = $2, updated_at = $3, row_version = row_version + 1 WHERE id = $1",
+            )
+            .bind(change.organization.0)
+            .bind(change.plan.as_str())
+            .bind(change.at)
+            .execute(&mut *$tx)
+            .await?;
             // Another replica's clock may be ahead: a span never ends before it began.
             let ended: Option<chrono::DateTime<chrono::Utc>> = sqlx::query_scalar(
                 "UPDATE plan_spans SET ended_at = CASE WHEN started_at > $2 THEN started_at ELSE $2 END \
@@ -75,6 +77,12 @@ macro_rules! change_plan_in {
             .bind(change.actor.map(|id| id.0))
             .execute(&mut *$tx)
             .await?;
+            let actor = change.actor.map_or($crate::Actor::System, $crate::Actor::User);
+            let act = $crate::Act { actor, ..$crate::Act::by_the_system(change.id, change.at) };
+            let action = ogel_api::audit::AuditAction::OrganizationPlanChanged;
+            let entry = $crate::Entry::new(change.organization, action, change.organization);
+            let entry = entry.changed("plan", before, Some(change.plan));
+            $crate::audit::write_down!($tx, &act, [entry]);
         }
         before
     }};

@@ -5,10 +5,11 @@ use crate::{DeviceStatus, ObjectKind};
 use chrono::{DateTime, Utc};
 use ogel_api::{
     admin::Queue,
+    audit::AuditAction,
     auth::{Scope, SessionKind},
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{ApiKeyId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId},
+    id::{ApiKeyId, AuditEntryId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId},
     organizations::{Plan, Role},
 };
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -37,7 +38,7 @@ macro_rules! ids { ($($id:ident),+) => { $(
         fn read(raw: Uuid) -> Result<Self, BoxError> { Ok($id(raw)) }
     }
 )+ } }
-ids!(ApiKeyId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId);
+ids!(ApiKeyId, AuditEntryId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId);
 
 macro_rules! words { ($($word:ident),+) => { $(
     impl Column for $word {
@@ -86,6 +87,22 @@ impl Column for Vec<Scope> {
 /// The inverse of it.
 pub(crate) fn scopes_text(scopes: &[Scope]) -> String {
     scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// A newer build may have written a word that this one does not know; the log is read all the same.
+impl Column for AuditAction {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(raw.parse().unwrap_or(AuditAction::Unrecognized))
+    }
+}
+
+/// A JSON object.
+impl Column for serde_json::Map<String, serde_json::Value> {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(serde_json::from_str(&raw)?)
+    }
 }
 
 /// A JSON list.

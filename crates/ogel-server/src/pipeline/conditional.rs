@@ -1,27 +1,65 @@
-//! JSON that is read carries a strong `ETag`; a client that has it already gets 304.
+//! JSON that is read carries a strong `ETag`; a client that has it already gets 304. Where the answer is one row that can
+//! be changed, the tag names its version too, and an update with that tag in `If-Match` changes that version only.
 
 use axum::{
     body::{Body, to_bytes},
-    extract::Request,
-    http::{HeaderValue, Method, Response, StatusCode, header},
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
     middleware::Next,
     response::IntoResponse as _,
 };
+use ogel_store::Expected;
 use sha2::{Digest as _, Sha256};
+use std::convert::Infallible;
 
 /// Answers larger than this are sent without a tag rather than held in memory.
 const LARGEST: u64 = 4 << 20;
 
-pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+/// The version of the row that an answer shows; handlers leave it in the answer's extensions.
+#[derive(Clone, Copy)]
+pub(crate) struct Version(pub(crate) i64);
+
+/// The versions in `If-Match`, for the statement that changes the row. A tag of another form matches none.
+pub(crate) struct IfMatch(pub(crate) Expected);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut values = parts.headers.get_all(header::IF_MATCH).iter().peekable();
+        if values.peek().is_none() {
+            return Ok(Self(Expected::any()));
+        }
+        let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',').map(str::trim));
+        let mut versions = Vec::new();
+        for tag in tags {
+            if tag == "*" {
+                return Ok(Self(Expected::any()));
+            }
+            // Weak tags never match here (RFC 9110 13.1.1).
+            let version: Option<i64> = tag.strip_prefix("\"v").and_then(|rest| rest.split('.').next()?.parse().ok());
+            versions.extend(version);
+        }
+        Ok(Self(Expected::one_of(&versions)))
     }
+}
+
+pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let wanted = request.headers().get(header::IF_NONE_MATCH).cloned();
     let response = next.run(request).await;
+    let version = response.extensions().get::<Version>().copied();
+    if !is_read && version.is_none() {
+        return response;
+    }
     let size = http_body::Body::size_hint(response.body()).exact();
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     let may_be_kept = response.headers().get(header::CACHE_CONTROL).is_none_or(|value| value != "no-store");
-    if response.status() != StatusCode::OK || !is_json || !may_be_kept || size.is_none_or(|size| size > LARGEST) {
+    if !matches!(response.status(), StatusCode::OK | StatusCode::CREATED)
+        || !is_json
+        || !may_be_kept
+        || size.is_none_or(|size| size > LARGEST)
+    {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -29,10 +67,15 @@ pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> 
         let lost = ogel_api::error::Error::internal("an answer in memory could not be read");
         return crate::error::Failure::from(lost).into_response();
     };
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..16]));
-    let matches = wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {
-        list.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*")
-    });
+    let hash = hex::encode(&Sha256::digest(&bytes)[..16]);
+    let tag = match version {
+        Some(Version(version)) => format!("\"v{version}.{hash}\""),
+        None => format!("\"{hash}\""),
+    };
+    let matches = is_read
+        && wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {
+            list.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*")
+        });
     if let Ok(value) = HeaderValue::from_str(&tag) {
         parts.headers.insert(header::ETAG, value);
     }

@@ -5,6 +5,7 @@ use crate::{
     billing::metering::Payer,
     caller::Identity,
     edge::{Core, Peer},
+    world::World,
 };
 use axum::{
     body::Body,
@@ -15,7 +16,7 @@ use axum::{
 use ogel_api::error::ErrorCode;
 use ogel_ghost::CallContext;
 use ogel_proxy::AttemptLog;
-use ogel_store::Project;
+use ogel_store::{Act, Actor, Project};
 use std::{
     net::IpAddr,
     ops::Deref,
@@ -58,6 +59,12 @@ impl RequestContext {
     pub(crate) fn meter(&self, project: &Project) {
         // The first one stays: a request counts once.
         let _ = self.payer.set((project.organization_id, project.id));
+    }
+
+    /// What the audit log says of something done by this request.
+    pub(crate) fn act(&self, world: &World, actor: Actor) -> Act {
+        let request_id = Some(self.ids.request.to_string());
+        Act { id: world.uuid(), at: world.now(), actor, ip: Some(self.client), request_id }
     }
 
     /// What a call to Ghost on behalf of this request carries.

@@ -29,7 +29,7 @@ use ogel_api::{
     id::{ApiKeyId, OrganizationId, SessionId, UserId},
     organizations::Plan,
 };
-use ogel_store::{Organization, Session, StoreError, User};
+use ogel_store::{Act, Actor, Organization, Refusal, Session, StoreError, User};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// No password is longer; hashing more would only cost.
@@ -62,21 +62,34 @@ async fn signup(
             "this server does not take new accounts; ask its operators for one",
         ));
     }
-    let user = create_account(&app, &body, Plan::Free).await?.0;
+    let act = |user| context.act(&app.world, Actor::User(user));
+    let user = create_account(&app, act, &body, Plan::Free).await?.0;
     let (cookie, session) = start_session(&app, user.id, &context, &headers).await?;
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(LoggedIn { user: wire_user(&user), session })))
 }
 
 /// The account and its organization. Also how `ogeld dev` makes its first one.
-pub(crate) async fn create_account(app: &App, body: &Signup, plan: Plan) -> Result<(User, Organization)> {
+pub(crate) async fn create_account(
+    app: &App,
+    act: impl FnOnce(UserId) -> Act,
+    body: &Signup,
+    plan: Plan,
+) -> Result<(User, Organization)> {
     let email = email(&body.email)?;
     let name = shared::name(&body.name)?;
     check_password("password", &body.password)?;
     let hash = app.passwords.hash(body.password.clone(), &app.world.entropy).await?;
     let now = app.world.now();
     let id = app.world.uuid();
-    let user =
-        User { id: UserId(id), email, name: name.clone(), password_hash: Some(hash), created_at: now, updated_at: now };
+    let user = User {
+        id: UserId(id),
+        email,
+        name: name.clone(),
+        password_hash: Some(hash),
+        created_at: now,
+        updated_at: now,
+        row_version: 1,
+    };
     let organization = app.world.uuid();
     let mut organization = Organization {
         id: OrganizationId(organization),
@@ -85,14 +98,18 @@ pub(crate) async fn create_account(app: &App, body: &Signup, plan: Plan) -> Resu
         plan,
         created_at: now,
         updated_at: now,
+        row_version: 1,
+        deleted_at: None,
     };
-    match app.store.sign_up(&user, &organization, None).await {
-        Err(StoreError::Unique { what: "organizations.slug" }) => {
+    let act = act(user.id);
+    match app.store.sign_up(&act, &user, &organization, None).await {
+        Err(StoreError::Unique { what: "organizations.slug" }) | Ok(Err(Refusal::SlugHeld)) => {
             organization.slug = shared::another_slug(&organization.slug, organization.id.0);
-            app.store.sign_up(&user, &organization, None).await?;
+            app.store.sign_up(&act, &user, &organization, None).await?
         }
         other => other?,
     }
+    .map_err(|refusal| shared::refused(refusal, "organization", organization.id))?;
     Ok((user, organization))
 }
 

@@ -1,10 +1,13 @@
 //! Organizations: who owns projects.
 
-use super::shared::{self, Paged};
+pub(crate) mod audit_log;
+
+use super::shared::{self, PagedDeleted, refused};
 use crate::{
     caller::{Allowed, require_role, scope},
     error::{Failure, Result},
-    extract::{Json, NoParameters, Path, Query},
+    extract::{Json, NoParameters, Path, Query, Versioned},
+    pipeline::IfMatch,
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -13,15 +16,15 @@ use ogel_api::{
     id::OrganizationId,
     organizations::{NewOrganization, Organization, OrganizationList, Plan, Role, UpdateOrganization},
 };
-use ogel_store::{DeleteOutcome, StoreError, Viewer};
+use ogel_store::{Refusal, StoreError, Viewer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_organizations, create_organization)).routes(routes!(
-        get_organization,
-        update_organization,
-        delete_organization
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(list_organizations, create_organization))
+        .routes(routes!(get_organization, update_organization, delete_organization))
+        .routes(routes!(restore_organization))
+        .routes(routes!(audit_log::get_audit_log))
 }
 
 pub(crate) fn wire((row, role): &(ogel_store::Organization, Role)) -> Organization {
@@ -33,7 +36,16 @@ pub(crate) fn wire((row, role): &(ogel_store::Organization, Role)) -> Organizati
         role: *role,
         created_at: row.created_at.into(),
         updated_at: row.updated_at.into(),
+        deleted_at: None,
+        purge_at: None,
     }
+}
+
+/// A deleted one, with the time it has left.
+fn wire_deleted(app: &App, (row, role): &(ogel_store::Organization, Role)) -> Organization {
+    let deleted_at = row.deleted_at.map(Into::into);
+    let purge_at = row.deleted_at.map(|at| (at + shared::restore_window(app)).into());
+    Organization { deleted_at, purge_at, ..wire(&(row.clone(), *role)) }
 }
 
 /// The organization, if the caller may know of it.
@@ -49,18 +61,30 @@ fn refuse_project_key(viewer: &Viewer) -> Result<()> {
     Err(Failure::new(ErrorCode::Forbidden, "this API key is bound to one project; use one that is not"))
 }
 
-/// The organizations the caller belongs to, newest first.
+/// The organizations the caller belongs to, newest first. `deleted=true` lists those that can still be restored, to their
+/// owners.
 #[utoipa::path(get, path = "/organizations", operation_id = "list_organizations", tag = "organizations",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    params(("deleted" = Option<bool>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = OrganizationList)), security(("bearer" = [])))]
 async fn list_organizations(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsRead>,
-    Query(Paged(query)): Query<Paged>,
+    Query(query): Query<PagedDeleted>,
 ) -> Result<Json<OrganizationList>> {
-    let page = app.store.organizations(&caller.caller.viewer, &query.request("")?).await?;
-    let pagination = shared::pagination(&page, "");
-    Ok(Json(OrganizationList { organizations: page.rows.iter().map(wire).collect(), pagination }))
+    let viewer = &caller.caller.viewer;
+    let filters = if query.deleted { "deleted" } else { "" };
+    let request = query.page.request(filters)?;
+    let (page, organizations) = if query.deleted {
+        let page = app.store.deleted_organizations(viewer, Role::Owner, &request).await?;
+        let wired = page.rows.iter().map(|row| wire_deleted(&app, row)).collect();
+        (page, wired)
+    } else {
+        let page = app.store.organizations(viewer, &request).await?;
+        let wired = page.rows.iter().map(wire).collect();
+        (page, wired)
+    };
+    let pagination = shared::pagination(&page, filters);
+    Ok(Json(OrganizationList { organizations, pagination }))
 }
 
 /// Makes an organization whose owner is the caller.
@@ -70,7 +94,7 @@ async fn create_organization(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsWrite>,
     Json(body): Json<NewOrganization>,
-) -> Result<(StatusCode, Json<Organization>)> {
+) -> Result<(StatusCode, Versioned<Organization>)> {
     let viewer = &caller.caller.viewer;
     if viewer.organization.is_some() || viewer.project.is_some() {
         let message = "this API key is bound to one organization or project; use one that is not";
@@ -79,17 +103,29 @@ async fn create_organization(
     let now = app.world.now();
     let id = OrganizationId(app.world.uuid());
     let name = shared::name(&body.name)?;
-    let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.0)), shared::slug)?;
-    let mut row = ogel_store::Organization { id, name, slug, plan: Plan::Free, created_at: now, updated_at: now };
-    match app.store.create_organization(&row, viewer.user).await {
+    let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.0)), shared::chosen_slug)?;
+    let mut row = ogel_store::Organization {
+        id,
+        name,
+        slug,
+        plan: Plan::Free,
+        created_at: now,
+        updated_at: now,
+        row_version: 1,
+        deleted_at: None,
+    };
+    let act = caller.act(&app);
+    match app.store.create_organization(&act, &row, viewer.user).await {
         // A slug of our own making must not be the caller's problem.
-        Err(StoreError::Unique { what: "organizations.slug" }) if body.slug.is_none() => {
+        Err(StoreError::Unique { what: "organizations.slug" }) | Ok(Err(Refusal::SlugHeld)) if body.slug.is_none() => {
             row.slug = shared::another_slug(&row.slug, id.0);
-            app.store.create_organization(&row, viewer.user).await?;
+            app.store.create_organization(&act, &row, viewer.user).await?
         }
         other => other?,
     }
-    Ok((StatusCode::CREATED, Json(wire(&(row, Role::Owner)))))
+    .map_err(|refusal| refused(refusal, "organization", id))?;
+    app.callers.forget_all();
+    Ok((StatusCode::CREATED, Versioned(row.row_version, wire(&(row, Role::Owner)))))
 }
 
 /// One organization of the caller's.
@@ -100,47 +136,80 @@ async fn get_organization(
     caller: Allowed<scope::OrganizationsRead>,
     Path(id): Path<OrganizationId>,
     _: Query<NoParameters>,
-) -> Result<Json<Organization>> {
-    Ok(Json(wire(&visible(&app, &caller.caller.viewer, id).await?)))
+) -> Result<Versioned<Organization>> {
+    let row = visible(&app, &caller.caller.viewer, id).await?;
+    Ok(Versioned(row.0.row_version, wire(&row)))
 }
 
-/// Renames an organization. Takes the role admin.
+/// Renames an organization. A slug it gives up is held for it for a while. Takes the role admin.
 #[utoipa::path(patch, path = "/organizations/{id}", operation_id = "update_organization", tag = "organizations",
-    params(("id" = OrganizationId, Path)), request_body = UpdateOrganization,
+    params(("id" = OrganizationId, Path), ("If-Match" = Option<String>, Header)), request_body = UpdateOrganization,
     responses((status = 200, body = Organization)), security(("bearer" = [])))]
 async fn update_organization(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsWrite>,
     Path(id): Path<OrganizationId>,
+    IfMatch(expected): IfMatch,
     Json(body): Json<UpdateOrganization>,
-) -> Result<Json<Organization>> {
+) -> Result<Versioned<Organization>> {
     let viewer = &caller.caller.viewer;
     let (_, role) = visible(&app, viewer, id).await?;
     refuse_project_key(viewer)?;
     require_role(role, Role::Admin)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
-    let slug = body.slug.as_deref().map(shared::slug).transpose()?;
-    let row = app.store.update_organization(viewer, id, name.as_deref(), slug.as_deref(), app.world.now()).await?;
-    Ok(Json(wire(&row.ok_or_else(|| Error::not_found("organization", id))?)))
+    let slug = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
+    let hold_until = app.world.now() + shared::restore_window(&app);
+    let change = (name.as_deref(), slug.as_deref());
+    let row = app.store.update_organization(&caller.act(&app), viewer, id, change, hold_until, &expected).await?;
+    let row = row.map_err(|refusal| refused(refusal, "organization", id))?;
+    Ok(Versioned(row.0.row_version, wire(&row)))
 }
 
-/// Deletes an organization that has no projects left. Takes the role owner.
+/// Deletes an organization that has no projects left. Its owners can restore it for a while. Takes the role owner.
 #[utoipa::path(delete, path = "/organizations/{id}", operation_id = "delete_organization", tag = "organizations",
-    params(("id" = OrganizationId, Path)), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+    params(("id" = OrganizationId, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
 async fn delete_organization(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsWrite>,
     Path(id): Path<OrganizationId>,
+    IfMatch(expected): IfMatch,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    let (_, role) = visible(&app, &caller.caller.viewer, id).await?;
-    refuse_project_key(&caller.caller.viewer)?;
+    let viewer = &caller.caller.viewer;
+    let (_, role) = visible(&app, viewer, id).await?;
+    refuse_project_key(viewer)?;
     require_role(role, Role::Owner)?;
-    match app.store.delete_organization(&caller.caller.viewer, id).await? {
-        DeleteOutcome::Deleted => Ok(StatusCode::NO_CONTENT),
-        DeleteOutcome::NotFound => Err(Error::not_found("organization", id).into()),
-        DeleteOutcome::InUse => {
-            Err(Failure::new(ErrorCode::Conflict, "the organization still has projects; delete or move them first"))
+    let outcome = app.store.delete_organization(&caller.act(&app), viewer, id, &expected).await?;
+    outcome.map_err(|refusal| refused(refusal, "organization", id))?;
+    app.callers.forget_all();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Brings a deleted organization back. Takes the role owner.
+#[utoipa::path(post, path = "/organizations/{id}/restore", operation_id = "restore_organization", tag = "organizations",
+    params(("id" = OrganizationId, Path)), responses((status = 200, body = Organization)), security(("bearer" = [])))]
+async fn restore_organization(
+    State(app): State<App>,
+    caller: Allowed<scope::OrganizationsWrite>,
+    Path(id): Path<OrganizationId>,
+    _: Query<NoParameters>,
+) -> Result<Versioned<Organization>> {
+    let viewer = &caller.caller.viewer;
+    let row = match app.store.deleted_organization(viewer, id).await? {
+        Some((_, role)) => {
+            refuse_project_key(viewer)?;
+            require_role(role, Role::Owner)?;
+            let outcome = app.store.restore_organization(&caller.act(&app), viewer, id).await?;
+            outcome.map_err(|refusal| refused(refusal, "organization", id))?
         }
-    }
+        // One that is not deleted is as it should be.
+        None => {
+            let row = visible(&app, viewer, id).await?;
+            require_role(row.1, Role::Owner)?;
+            row
+        }
+    };
+    app.callers.forget_all();
+    Ok(Versioned(row.0.row_version, wire(&row)))
 }

@@ -1,10 +1,11 @@
 //! Projects, by id or by slug among the caller's own.
 
-use super::shared::{self, PagedByOrganization};
+use super::shared::{self, PagedByOrganization, refused};
 use crate::{
     caller::{Allowed, require_role, scope},
     error::{Failure, Result},
-    extract::{Json, NoParameters, Path, Query, invalid_field},
+    extract::{Json, MaybeJson, NoParameters, Path, Query, Versioned, invalid_field},
+    pipeline::IfMatch,
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -12,9 +13,9 @@ use ogel_api::{
     error::{Error, ErrorCode},
     id::{Id as _, IdError, ProjectId},
     organizations::Role,
-    projects::{NewProject, Project, ProjectList, UpdateProject},
+    projects::{NewProject, Project, ProjectList, RestoreProject, UpdateProject},
 };
-use ogel_store::{PageRequest, StoreError, Viewer};
+use ogel_store::{Act, PageRequest, StoreError, Viewer};
 use std::str::FromStr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_projects, create_project))
         .routes(routes!(get_project, update_project, delete_project))
+        .routes(routes!(restore_project))
         .routes(routes!(super::deployments::list_project_deployments))
 }
 
@@ -30,10 +32,19 @@ pub(crate) fn wire(row: &ogel_store::Project) -> Project {
         id: row.id,
         organization_id: row.organization_id,
         name: row.name.clone(),
-        slug: row.slug.clone(),
+        slug: row.plain_slug().to_owned(),
         created_at: row.created_at.into(),
         updated_at: row.updated_at.into(),
+        deleted_at: None,
+        purge_at: None,
     }
+}
+
+/// A deleted one, with the time it has left.
+fn wire_deleted(app: &App, row: &ogel_store::Project) -> Project {
+    let deleted_at = row.deleted_at.map(Into::into);
+    let purge_at = row.deleted_at.map(|at| (at + shared::restore_window(app)).into());
+    Project { deleted_at, purge_at, ..wire(row) }
 }
 
 /// How a path names a project.
@@ -75,19 +86,28 @@ pub(crate) async fn visible(app: &App, viewer: &Viewer, project: &ProjectRef) ->
     }
 }
 
-/// The caller's projects, newest first.
+/// The caller's projects, newest first. `deleted=true` lists those that can still be restored, to admins.
 #[utoipa::path(get, path = "/projects", operation_id = "list_projects", tag = "projects",
-    params(("organizationId" = Option<ogel_api::id::OrganizationId>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    params(("organizationId" = Option<ogel_api::id::OrganizationId>, Query), ("deleted" = Option<bool>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = ProjectList)), security(("bearer" = [])))]
 async fn list_projects(
     State(app): State<App>,
     caller: Allowed<scope::ProjectsRead>,
     Query(query): Query<PagedByOrganization>,
 ) -> Result<Json<ProjectList>> {
-    let filters = format!("{:?}", query.organization_id);
-    let page = app.store.projects(&caller.caller.viewer, query.organization_id, &query.page.request(&filters)?).await?;
+    let viewer = &caller.caller.viewer;
+    let filters = format!("{:?} {}", query.organization_id, query.deleted);
+    let request = query.page.request(&filters)?;
+    let page = if query.deleted {
+        let roles = [Role::Admin, Role::Owner];
+        app.store.deleted_projects(viewer, roles, query.organization_id, &request).await?
+    } else {
+        app.store.projects(viewer, query.organization_id, &request).await?
+    };
     let pagination = shared::pagination(&page, &filters);
-    Ok(Json(ProjectList { projects: page.rows.iter().map(|(row, _)| wire(row)).collect(), pagination }))
+    let projects = page.rows.iter().map(|(row, _)| wire_deleted(&app, row)).collect();
+    Ok(Json(ProjectList { projects, pagination }))
 }
 
 /// Makes a project. Takes the role developer in its organization.
@@ -97,13 +117,18 @@ async fn create_project(
     State(app): State<App>,
     caller: Allowed<scope::ProjectsWrite>,
     Json(body): Json<NewProject>,
-) -> Result<(StatusCode, Json<Project>)> {
-    let row = new_project(&app, &caller.caller.viewer, &body).await?;
-    Ok((StatusCode::CREATED, Json(wire(&row))))
+) -> Result<(StatusCode, Versioned<Project>)> {
+    let row = new_project(&app, &caller.act(&app), &caller.caller.viewer, &body).await?;
+    Ok((StatusCode::CREATED, Versioned(row.row_version, wire(&row))))
 }
 
 /// Also how `ogeld dev` makes its first project.
-pub(crate) async fn new_project(app: &App, viewer: &Viewer, body: &NewProject) -> Result<ogel_store::Project> {
+pub(crate) async fn new_project(
+    app: &App,
+    act: &Act,
+    viewer: &Viewer,
+    body: &NewProject,
+) -> Result<ogel_store::Project> {
     if viewer.project.is_some() {
         return Err(Failure::new(ErrorCode::Forbidden, "this API key is bound to one project; use one that is not"));
     }
@@ -125,16 +150,25 @@ pub(crate) async fn new_project(app: &App, viewer: &Viewer, body: &NewProject) -
     require_role(role, Role::Developer)?;
     let now = app.world.now();
     let id = ProjectId(app.world.uuid());
-    let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.uuid())), shared::slug)?;
-    let mut row =
-        ogel_store::Project { id, organization_id: organization.id, name, slug, created_at: now, updated_at: now };
-    match app.store.create_project(&row).await {
+    let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.uuid())), shared::chosen_slug)?;
+    let mut row = ogel_store::Project {
+        id,
+        organization_id: organization.id,
+        name,
+        slug,
+        created_at: now,
+        updated_at: now,
+        row_version: 1,
+        deleted_at: None,
+    };
+    match app.store.create_project(act, &row).await {
         Err(StoreError::Unique { what: "projects.slug" }) if body.slug.is_none() => {
             row.slug = shared::another_slug(&row.slug, id.uuid());
-            app.store.create_project(&row).await?;
+            app.store.create_project(act, &row).await?
         }
         other => other?,
     }
+    .map_err(|refusal| refused(refusal, "organization", organization.id))?;
     Ok(row)
 }
 
@@ -146,37 +180,45 @@ async fn get_project(
     caller: Allowed<scope::ProjectsRead>,
     Path(project): Path<ProjectRef>,
     _: Query<NoParameters>,
-) -> Result<Json<Project>> {
-    Ok(Json(wire(&visible(&app, &caller.caller.viewer, &project).await?.0)))
+) -> Result<Versioned<Project>> {
+    let (row, _) = visible(&app, &caller.caller.viewer, &project).await?;
+    Ok(Versioned(row.row_version, wire(&row)))
 }
 
 /// Renames a project. Takes the role developer.
 #[utoipa::path(patch, path = "/projects/{id}", operation_id = "update_project", tag = "projects",
-    params(("id" = String, Path, description = "Id or slug")), request_body = UpdateProject,
+    params(("id" = String, Path, description = "Id or slug"), ("If-Match" = Option<String>, Header)),
+    request_body = UpdateProject,
     responses((status = 200, body = Project)), security(("bearer" = [])))]
 async fn update_project(
     State(app): State<App>,
     caller: Allowed<scope::ProjectsWrite>,
     Path(project): Path<ProjectRef>,
+    IfMatch(expected): IfMatch,
     Json(body): Json<UpdateProject>,
-) -> Result<Json<Project>> {
+) -> Result<Versioned<Project>> {
     let viewer = &caller.caller.viewer;
     let (project, role) = visible(&app, viewer, &project).await?;
     require_role(role, Role::Developer)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
-    let slug = body.slug.as_deref().map(shared::slug).transpose()?;
-    let row = app.store.update_project(viewer, project.id, name.as_deref(), slug.as_deref(), app.world.now()).await?;
+    let slug = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
+    let change = (name.as_deref(), slug.as_deref());
+    let outcome = app.store.update_project(&caller.act(&app), viewer, project.id, change, &expected).await?;
+    let (row, _) = outcome.map_err(|refusal| refused(refusal, "project", project.id))?;
     app.accesses.forget(project.id);
-    Ok(Json(wire(&row.ok_or_else(|| Error::not_found("project", project.id))?.0)))
+    Ok(Versioned(row.row_version, wire(&row)))
 }
 
-/// Deletes a project and all it deployed. Takes the role admin. Deployments that are still running must be canceled first.
+/// Deletes a project: nobody sees it any more, and its slug is free. Admins can restore it for a while; then it is purged
+/// with all it deployed. Takes the role admin. Deployments that are still running must be canceled first.
 #[utoipa::path(delete, path = "/projects/{id}", operation_id = "delete_project", tag = "projects",
-    params(("id" = String, Path, description = "Id or slug")), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+    params(("id" = String, Path, description = "Id or slug"), ("If-Match" = Option<String>, Header)),
+    responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
 async fn delete_project(
     State(app): State<App>,
     caller: Allowed<scope::ProjectsWrite>,
     Path(project): Path<ProjectRef>,
+    IfMatch(expected): IfMatch,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     let viewer = &caller.caller.viewer;
@@ -186,9 +228,38 @@ async fn delete_project(
         let message = "the project has deployments that are still running; cancel them first";
         return Err(Failure::new(ErrorCode::Conflict, message));
     }
-    // Ghost first: if it cannot, the project stays and the caller may ask again.
-    app.bridge.delete_project(project.id).await?;
-    app.store.delete_project(viewer, project.id).await?;
+    let outcome = app.store.delete_project(&caller.act(&app), viewer, project.id, &expected).await?;
+    outcome.map_err(|refusal| refused(refusal, "project", project.id))?;
     app.accesses.forget(project.id);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Brings a deleted project back with all it deployed, under the slug it had or the one given. Takes the role admin.
+#[utoipa::path(post, path = "/projects/{id}/restore", operation_id = "restore_project", tag = "projects",
+    params(("id" = ProjectId, Path)), request_body(content = Option<RestoreProject>),
+    responses((status = 200, body = Project)), security(("bearer" = [])))]
+async fn restore_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsWrite>,
+    Path(id): Path<ProjectId>,
+    MaybeJson(body): MaybeJson<RestoreProject>,
+) -> Result<Versioned<Project>> {
+    let viewer = &caller.caller.viewer;
+    let chosen = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
+    let row = match app.store.deleted_project(viewer, id).await? {
+        Some((row, role)) => {
+            require_role(role, Role::Admin)?;
+            let slug = chosen.as_deref().unwrap_or_else(|| row.plain_slug());
+            let outcome = app.store.restore_project(&caller.act(&app), viewer, id, slug).await?;
+            outcome.map_err(|refusal| refused(refusal, "project", id))?.0
+        }
+        // One that is not deleted is as it should be.
+        None => {
+            let (row, role) = visible(&app, viewer, &ProjectRef::Id(id)).await?;
+            require_role(role, Role::Admin)?;
+            row
+        }
+    };
+    app.accesses.forget(id);
+    Ok(Versioned(row.row_version, wire(&row)))
 }

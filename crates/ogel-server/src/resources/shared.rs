@@ -3,14 +3,15 @@
 use crate::{
     error::{Failure, Result},
     extract::{Parameters, invalid_field, parameter},
+    state::App,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use ogel_api::{
-    error::ErrorCode,
+    error::{Error, ErrorCode},
     page::{DEFAULT_LIMIT, MAX_LIMIT, Pagination},
 };
-use ogel_store::{Page, PageRequest};
+use ogel_store::{Page, PageRequest, Refusal};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -38,6 +39,101 @@ pub(crate) fn slug(value: &str) -> Result<String> {
     Err(invalid_field(ErrorCode::InvalidValue, "body.slug", message, None))
 }
 
+/// Names that would read as a place of ours in an address, or as us. Nobody's slug.
+const RESERVED: &[&str] = &[
+    "about",
+    "account",
+    "accounts",
+    "admin",
+    "api",
+    "app",
+    "apps",
+    "assets",
+    "auth",
+    "billing",
+    "blog",
+    "builds",
+    "cdn",
+    "console",
+    "contact",
+    "dashboard",
+    "deploy",
+    "deployments",
+    "dev",
+    "docs",
+    "domains",
+    "ghost",
+    "health",
+    "help",
+    "internal",
+    "invitations",
+    "invite",
+    "legal",
+    "localhost",
+    "login",
+    "logout",
+    "mail",
+    "me",
+    "metrics",
+    "new",
+    "null",
+    "ogel",
+    "ogeld",
+    "organizations",
+    "orgs",
+    "pricing",
+    "privacy",
+    "projects",
+    "public",
+    "root",
+    "security",
+    "settings",
+    "signup",
+    "sites",
+    "static",
+    "status",
+    "studio",
+    "support",
+    "system",
+    "team",
+    "teams",
+    "terms",
+    "undefined",
+    "users",
+    "webhooks",
+    "well-known",
+    "www",
+];
+
+/// A slug somebody chose: well formed, and not one of ours.
+pub(crate) fn chosen_slug(value: &str) -> Result<String> {
+    let slug = slug(value)?;
+    if RESERVED.contains(&&*slug) {
+        let message = format!("the slug `{slug}` is reserved; choose another one");
+        return Err(invalid_field(ErrorCode::InvalidValue, "body.slug", &message, None));
+    }
+    Ok(slug)
+}
+
+/// Why a change was refused, as the caller is told.
+pub(crate) fn refused(refusal: Refusal, noun: &str, id: impl std::fmt::Display) -> Failure {
+    match refusal {
+        Refusal::NotFound => Error::not_found(noun, id).into(),
+        Refusal::Stale => Failure::new(
+            ErrorCode::PreconditionFailed,
+            format!("the {noun} has changed since the `ETag` in `If-Match`; read it again, then decide"),
+        ),
+        Refusal::InUse => Failure::new(
+            ErrorCode::Conflict,
+            format!("the {noun} still has projects; delete them or move them to another organization first"),
+        ),
+        Refusal::SlugHeld => Failure::new(
+            ErrorCode::Conflict,
+            "this `slug` belonged to another organization a short while ago and is held for it; choose another one",
+        ),
+    }
+}
+
 /// A slug made from a name; from the id where the name has no letter to use.
 pub(crate) fn slug_of(name: &str, id: Uuid) -> String {
     let mut slug = String::new();
@@ -52,7 +148,11 @@ pub(crate) fn slug_of(name: &str, id: Uuid) -> String {
         }
     }
     let slug = slug.trim_matches('-');
-    if slug.is_empty() { suffix(id) } else { slug.to_owned() }
+    match slug {
+        "" => suffix(id),
+        reserved if RESERVED.contains(&reserved) => another_slug(reserved, id),
+        slug => slug.to_owned(),
+    }
 }
 
 /// `slug` made unlikely to be taken.
@@ -142,17 +242,46 @@ impl Parameters for Paged {
     }
 }
 
+/// How long what is deleted can be restored.
+pub(crate) fn restore_window(app: &App) -> chrono::TimeDelta {
+    chrono::TimeDelta::days(i64::try_from(app.config().retention.deleted_days.min(36_500)).unwrap_or(30))
+}
+
+/// Lists of what is there, or of what is deleted and can be restored.
+#[derive(Default)]
+pub(crate) struct PagedDeleted {
+    pub page: PageParameters,
+    pub deleted: bool,
+}
+
+impl Parameters for PagedDeleted {
+    const KNOWN: &'static [&'static str] = &["limit", "cursor", "deleted"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "deleted" => self.deleted = yes_or_no(name, value)?,
+            _ => self.page.set(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+fn yes_or_no(name: &str, value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("`{name}` takes `true` or `false`"))
+}
+
 /// Lists that may be narrowed to one organization.
 #[derive(Default)]
 pub(crate) struct PagedByOrganization {
     pub page: PageParameters,
+    pub deleted: bool,
     pub organization_id: Option<ogel_api::id::OrganizationId>,
 }
 
 impl Parameters for PagedByOrganization {
-    const KNOWN: &'static [&'static str] = &["limit", "cursor", "organizationId"];
+    const KNOWN: &'static [&'static str] = &["limit", "cursor", "organizationId", "deleted"];
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
+            "deleted" => self.deleted = yes_or_no(name, value)?,
             "organizationId" => self.organization_id = Some(parameter(value)?),
             _ => self.page.set(name, value)?,
         }
@@ -172,6 +301,9 @@ mod tests {
         assert_eq!(slug_of("日本", id), "abcdef");
         assert!(slug(&slug_of(&"x y".repeat(100), id)).is_ok());
         assert_eq!(another_slug("shop", id), "shop-abcdef");
+        assert_eq!(slug_of("Admin", id), "admin-abcdef");
+        assert_eq!(chosen_slug("admin").unwrap_err().code(), ErrorCode::InvalidValue);
+        assert!(RESERVED.is_sorted() && RESERVED.iter().all(|word| slug(word).is_ok()));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use super::{
     auth::{sessions::__path_change_password, sessions::change_password, wire_user},
-    shared,
+    shared::{self, refused},
 };
 use crate::{
     caller::{Allowed, scope},
     error::Result,
-    extract::{Json, NoParameters, Query},
+    extract::{Json, NoParameters, Query, Versioned},
+    pipeline::IfMatch,
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -31,27 +32,29 @@ async fn get_me(
     State(app): State<App>,
     caller: Allowed<scope::UsersRead>,
     _: Query<NoParameters>,
-) -> Result<Json<User>> {
+) -> Result<Versioned<User>> {
     let id = caller.caller.user.id;
     let user = app.store.user(id).await?.ok_or_else(|| Error::not_found("user", id))?;
-    Ok(Json(wire_user(&user)))
+    Ok(Versioned(user.row_version, wire_user(&user)))
 }
 
 /// Changes the caller's own account.
-#[utoipa::path(patch, path = "/users/me", operation_id = "update_me", tag = "users", request_body = UpdateUser,
+#[utoipa::path(patch, path = "/users/me", operation_id = "update_me", tag = "users",
+    params(("If-Match" = Option<String>, Header)), request_body = UpdateUser,
     responses((status = 200, body = User)), security(("bearer" = [])))]
 async fn update_me(
     State(app): State<App>,
     caller: Allowed<scope::UsersWrite>,
+    IfMatch(expected): IfMatch,
     Json(body): Json<UpdateUser>,
-) -> Result<Json<User>> {
+) -> Result<Versioned<User>> {
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let id = caller.caller.user.id;
-    let user = app.store.update_user(id, name.as_deref(), app.world.now()).await?;
-    let user = user.ok_or_else(|| Error::not_found("user", id))?;
+    let user = app.store.update_user(&caller.act(&app), id, name.as_deref(), &expected).await?;
+    let user = user.map_err(|refusal| refused(refusal, "user", id))?;
     // Callers carry the name they had when they were looked up.
     app.callers.forget(id);
-    Ok(Json(wire_user(&user)))
+    Ok(Versioned(user.row_version, wire_user(&user)))
 }
 
 /// Logs the caller out everywhere: every login and every session of Studio's that has begun by now. API keys stay.

@@ -14,7 +14,7 @@ use ogel_api::{
     id::{OrganizationId, UserId},
     organizations::Plan,
 };
-use ogel_store::{Organization, StoreError, User, Viewer};
+use ogel_store::{Act, Actor, Organization, StoreError, User, Viewer};
 
 pub(crate) const NOT_LINKED: &str = "Studio knows you, but no account here is yours; ask the operators of this server \
                                      for one, or verify your e-mail address at Studio";
@@ -90,10 +90,14 @@ async fn create(app: &App, claims: &Claims, email: &str) -> std::result::Result<
         password_hash: None,
         created_at: now,
         updated_at: now,
+        row_version: 1,
     };
     // Nobody chose this slug, so it need not be short.
     let slug = shared::another_slug(&shared::slug_of(&name, organization), organization);
     let (id, plan) = (OrganizationId(organization), Plan::Free);
-    let organization = Organization { id, slug, name, plan, created_at: now, updated_at: now };
-    app.store.sign_up(&user, &organization, None).await
+    let (row_version, deleted_at) = (1, None);
+    let organization = Organization { id, slug, name, plan, created_at: now, updated_at: now, row_version, deleted_at };
+    let act = Act { actor: Actor::User(user.id), ..Act::by_the_system(app.world.uuid(), now) };
+    // A slug that ends in its organization's own id is held for nobody else.
+    app.store.sign_up(&act, &user, &organization, None).await.map(drop)
 }

@@ -78,7 +78,9 @@ on_both! {
         ada.get(&list).await.expect(200);
         let (_, user) = session_of(&ada).await;
         let viewer = ogel_store::Viewer { user, organization: None, project: None };
-        assert!(app.app.store.delete_project(&viewer, project.parse().unwrap()).await.unwrap());
+        let act = ogel_store::Act::by_the_system(app.app.world.uuid(), app.app.world.now());
+        let any = ogel_store::Expected::any();
+        app.app.store.delete_project(&act, &viewer, project.parse().unwrap(), &any).await.unwrap().unwrap();
         let took = until(&ada, &list, 404).await;
         assert!(took < SOON, "{took:?}");
     }

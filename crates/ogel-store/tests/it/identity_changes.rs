@@ -36,12 +36,12 @@ on_both! {
         let (me, other) = (ada.user.id.0, eve.user.id.0);
         assert_eq!(subjects(feed).await, NOTHING);
 
-        store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap();
+        store.update_user(&due(1), ada.user.id, Some("Countess"), &any()).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, [me]);
         assert_eq!(subjects(feed).await, NOTHING, "told once");
         store.change_plan(&plan_change(&ada, Plan::Pro, at(1))).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
-        store.update_project(&ada.viewer(), ada.project.id, Some("Difference"), None, at(1)).await.unwrap();
+        store.update_project(&due(1), &ada.viewer(), ada.project.id, (Some("Difference"), None), &any()).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, [ada.project.id.0]);
 
         let (organization, eves) = (hex(ada.organization.id.0, &bench), hex(other, &bench));
@@ -64,7 +64,9 @@ on_both! {
         let mut gone = [me, ada.project.id.0];
         gone.sort();
         store.create_api_key(&ogel_store::ApiKey { project_id: Some(ada.project.id), ..api_key(&ada.user) }).await.unwrap();
-        store.delete_project(&ada.viewer(), ada.project.id).await.unwrap();
+        store.delete_project(&due(5), &ada.viewer(), ada.project.id, &any()).await.unwrap().unwrap();
+        assert_eq!(subjects(feed).await, [ada.project.id.0]);
+        store.purge_project(&due(6), ada.project.id, at(6)).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, gone, "the key bound to it goes with it");
         store.create_session(&crate::support::session(&ada.user)).await.unwrap();
         bench.raw(&format!("DELETE FROM users WHERE id = {}", hex(me, &bench))).await;
@@ -80,7 +82,7 @@ on_both! {
         let used = SessionUse { id: session.id, at: at(5), ip: IP, expires_at: at(500) };
         bench.store.touch_sessions(&[used]).await.unwrap();
         bench.store.touch_api_keys(&[KeyUse { id: key.id, at: at(5), ip: IP }]).await.unwrap();
-        bench.store.update_user(ada.user.id, None, at(5)).await.unwrap();
+        bench.store.update_user(&due(5), ada.user.id, None, &any()).await.unwrap().unwrap();
         bench.store.change_plan(&plan_change(&ada, Plan::Free, at(5))).await.unwrap();
         assert_eq!(subjects(feed).await, NOTHING);
         feed.close().await;
@@ -108,7 +110,7 @@ on_both! {
         bench.raw("ALTER TABLE identity_changes RENAME TO away").await;
         feed.look().await.unwrap_err();
         bench.raw("ALTER TABLE away RENAME TO identity_changes").await;
-        bench.store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap();
+        bench.store.update_user(&due(1), ada.user.id, Some("Countess"), &any()).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, [ada.user.id.0]);
     }
 }
@@ -120,7 +122,7 @@ async fn a_change_that_commits_after_a_later_one_is_told_too() {
         let (ada, eve) = (bench.person().await, bench.person().await);
         let feed = &mut at_the_end(&bench.store).await;
         let slow = bench.begin(&format!("UPDATE users SET name = 'slow' WHERE id = '{}'", ada.user.id.0)).await;
-        bench.store.update_user(eve.user.id, Some("fast"), at(1)).await.unwrap();
+        bench.store.update_user(&due(1), eve.user.id, Some("fast"), &any()).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, [eve.user.id.0]);
         assert_eq!(subjects(feed).await, NOTHING, "not again while the other is still running");
         slow.commit().await;

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod api_keys;
+mod audit;
 mod deployments;
 mod device_logins;
 mod events;

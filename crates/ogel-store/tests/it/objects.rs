@@ -52,7 +52,8 @@ on_both! {
         assert_eq!(bench.store.ghost_object(one.id).await.unwrap().as_ref(), Some(&one));
         bench.store.delete_ghost_object(one.id).await.unwrap();
         assert_eq!(bench.store.ghost_object(one.id).await.unwrap(), None);
-        assert!(bench.store.delete_project(&person.viewer(), person.project.id).await.unwrap());
+        bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap().unwrap();
+        bench.store.purge_project(&due(6), person.project.id, at(6)).await.unwrap().unwrap();
         assert_eq!(bench.store.ghost_object(two.id).await.unwrap(), None);
     }
 }

@@ -30,7 +30,7 @@ on_both! {
         store.close().await;
         let error = store.ping().await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
-        let error = store.update_user(UserId(id()), None, at(0)).await.unwrap_err();
+        let error = store.update_user(&due(0), UserId(id()), None, &any()).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         bench.store.ping().await.unwrap();
     }
@@ -51,11 +51,11 @@ on_both! {
             let store = if turn % 2 == 0 { bench.store.clone() } else { other.clone() };
             let organization = organization();
             let owner = person.user.id;
-            async move { store.create_organization(&organization, owner).await }
+            async move { store.create_organization(&due(0), &organization, owner).await }
         })
         .await;
         for outcome in outcomes {
-            outcome.unwrap();
+            outcome.unwrap().unwrap();
         }
         let page = bench.store.organizations(&person.viewer(), &first(100)).await.unwrap();
         assert_eq!(page.rows.len(), 51);
@@ -93,10 +93,10 @@ on_both! {
         assert!(store.create_deployment(&deployment(&person)).await.is_err());
         assert!(store.record_progress(made.id, &step, at(1)).await.is_err());
         assert!(store.request_cancel(made.id, person.user.id, at(1)).await.is_err());
-        assert!(store.update_user(person.user.id, Some("x"), at(1)).await.is_err());
+        assert!(store.update_user(&due(1), person.user.id, Some("x"), &any()).await.is_err());
         let eyes = person.viewer();
-        assert!(store.update_organization(&eyes, person.organization.id, Some("x"), None, at(1)).await.is_err());
-        assert!(store.update_project(&eyes, person.project.id, Some("x"), None, at(1)).await.is_err());
+        assert!(store.update_organization(&due(1), &eyes, person.organization.id, (Some("x"), None), at(100), &any()).await.is_err());
+        assert!(store.update_project(&due(1), &eyes, person.project.id, (Some("x"), None), &any()).await.is_err());
         assert!(store.insert_ghost_account(person.user.id, "ghost", at(1)).await.is_err());
         assert!(store.insert_ghost_project(id(), person.project.id, "p", "k", at(1)).await.is_err());
         assert_eq!(store.deployment_for_follower(made.id).await.unwrap(), Some(made));
@@ -202,7 +202,7 @@ async fn a_postgres_database_with_people_and_projects_is_adopted() {
             assert_eq!((found.name.as_str(), found.password_hash.as_deref()), (name, None));
         }
         let twin = User { email: "ADA@example.test".to_owned(), ..user() };
-        let error = bench.store.sign_up(&twin, &organization(), None).await.unwrap_err();
+        let error = bench.store.sign_up(&due(0), &twin, &organization(), None).await.unwrap_err();
         assert!(matches!(error, StoreError::Unique { what: "users.email" }), "{error:?}");
 
         // New rows live beside the adopted ones, and adopted people can do all that others can.
@@ -210,9 +210,9 @@ async fn a_postgres_database_with_people_and_projects_is_adopted() {
         bench.deployment_of(&person).await;
         let ada = bench.store.user_by_email("ada@example.test").await.unwrap().unwrap();
         let mine = organization();
-        bench.store.create_organization(&mine, ada.id).await.unwrap();
+        bench.store.create_organization(&due(0), &mine, ada.id).await.unwrap().unwrap();
         bench.project_in(&mine).await;
-        bench.store.update_user(ada.id, Some("Lovelace"), at(1)).await.unwrap().unwrap();
+        bench.store.update_user(&due(1), ada.id, Some("Lovelace"), &any()).await.unwrap().unwrap();
 
         // What was theirs is theirs: in an organization each has got.
         let eyes = ogel_store::Viewer { user: ada.id, organization: None, project: None };
@@ -250,7 +250,8 @@ async fn an_adopted_unique_email_does_not_stand_in_for_one_in_any_letter_case() 
         bench.store.migrate().await.unwrap();
         let person = bench.person().await;
         for email in [person.user.email.clone(), person.user.email.to_uppercase()] {
-            let error = bench.store.sign_up(&User { email, ..user() }, &organization(), None).await.unwrap_err();
+            let error =
+                bench.store.sign_up(&due(0), &User { email, ..user() }, &organization(), None).await.unwrap_err();
             assert!(matches!(error, StoreError::Unique { what: "users.email" }), "{error:?}");
         }
     })
@@ -279,11 +280,11 @@ async fn a_statement_that_takes_too_long_is_unavailable_in_time() {
         let store = bench.hasty_store().await;
         let held = bench.begin(&format!("UPDATE users SET name = 'held' WHERE id = '{}'", ada.user.id.0)).await;
         let started = Instant::now();
-        let error = store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap_err();
+        let error = store.update_user(&due(1), ada.user.id, Some("Countess"), &any()).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         held.commit().await;
-        store.update_user(ada.user.id, Some("Countess"), at(1)).await.unwrap();
+        store.update_user(&due(1), ada.user.id, Some("Countess"), &any()).await.unwrap().unwrap();
         store.close().await;
     })
     .await;

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ogel_api::organizations::Role;
-use ogel_store::{Project, StoreError};
+use ogel_store::{Project, Refusal, StoreError};
 
 on_both! {
     async fn a_stranger_sees_and_changes_no_project(bench: Bench) {
@@ -19,8 +19,8 @@ on_both! {
             let listed = bench.store.projects(&eyes, None, &first(10)).await.unwrap().rows;
             assert!(listed.iter().all(|(project, _)| project.id != id));
             assert!(bench.store.projects_by_slug(&eyes, &person.project.slug).await.unwrap().is_empty());
-            assert_eq!(bench.store.update_project(&eyes, id, Some("x"), Some("x"), at(1)).await.unwrap(), None);
-            assert!(!bench.store.delete_project(&eyes, id).await.unwrap());
+            assert_eq!(bench.store.update_project(&due(1), &eyes, id, (Some("x"), Some("x")), &any()).await.unwrap(), Err(Refusal::NotFound));
+            assert_eq!(bench.store.delete_project(&due(5), &eyes, id, &any()).await.unwrap(), Err(Refusal::NotFound));
         }
         let kept = bench.store.project(&person.viewer(), id).await.unwrap();
         assert_eq!(kept, Some((person.project, Role::Owner)));
@@ -48,8 +48,8 @@ on_both! {
         for (eyes, hidden) in [(&narrow, &sibling), (&narrow, &far), (&wide, &far)] {
             assert_eq!(bench.store.project(eyes, hidden.id).await.unwrap(), None);
             assert!(bench.store.projects_by_slug(eyes, &hidden.slug).await.unwrap().is_empty());
-            assert_eq!(bench.store.update_project(eyes, hidden.id, Some("x"), None, at(1)).await.unwrap(), None);
-            assert!(!bench.store.delete_project(eyes, hidden.id).await.unwrap());
+            assert_eq!(bench.store.update_project(&due(1), eyes, hidden.id, (Some("x"), None), &any()).await.unwrap(), Err(Refusal::NotFound));
+            assert_eq!(bench.store.delete_project(&due(5), eyes, hidden.id, &any()).await.unwrap(), Err(Refusal::NotFound));
         }
         for eyes in [&narrow, &wide] {
             assert!(bench.store.project(eyes, person.project.id).await.unwrap().is_some());
@@ -69,12 +69,12 @@ on_both! {
     async fn a_slug_is_taken_once_within_its_organization(bench: Bench) {
         let person = bench.person().await;
         let twin = Project { slug: person.project.slug.clone(), ..project(&person.organization) };
-        let error = bench.store.create_project(&twin).await.unwrap_err();
+        let error = bench.store.create_project(&due(0), &twin).await.unwrap_err();
         assert!(matches!(error, StoreError::Unique { what: "projects.slug" }), "{error:?}");
 
         let sibling = bench.project_in(&person.organization).await;
         let slug = Some(person.project.slug.as_str());
-        let error = bench.store.update_project(&person.viewer(), sibling.id, None, slug, at(1)).await.unwrap_err();
+        let error = bench.store.update_project(&due(1), &person.viewer(), sibling.id, (None, slug), &any()).await.unwrap_err();
         assert!(matches!(error, StoreError::Unique { what: "projects.slug" }), "{error:?}");
     }
 
@@ -84,7 +84,7 @@ on_both! {
         assert_eq!(bench.store.projects_by_slug(&person.viewer(), slug).await.unwrap().len(), 1);
         for _ in 0..3 {
             let elsewhere = bench.organization_of(&person).await;
-            bench.store.create_project(&Project { slug: slug.clone(), ..project(&elsewhere) }).await.unwrap();
+            bench.store.create_project(&due(0), &Project { slug: slug.clone(), ..project(&elsewhere) }).await.unwrap().unwrap();
         }
         assert_eq!(bench.store.projects_by_slug(&person.viewer(), slug).await.unwrap().len(), 2);
         let narrow = person.bound_to_organization(person.organization.id);
@@ -95,19 +95,19 @@ on_both! {
         let person = bench.person().await;
         let sibling = bench.project_in(&person.organization).await;
         let (eyes, id) = (person.viewer(), person.project.id);
-        let (renamed, _) = bench.store.update_project(&eyes, id, Some("New"), None, at(1)).await.unwrap().unwrap();
-        assert_eq!(renamed, Project { name: "New".to_owned(), updated_at: at(1), ..person.project.clone() });
-        let (moved, _) = bench.store.update_project(&eyes, id, None, Some("new-slug"), at(2)).await.unwrap().unwrap();
+        let (renamed, _) = bench.store.update_project(&due(1), &eyes, id, (Some("New"), None), &any()).await.unwrap().unwrap();
+        assert_eq!(renamed, Project { name: "New".to_owned(), updated_at: at(1), row_version: 2, ..person.project.clone() });
+        let (moved, _) = bench.store.update_project(&due(2), &eyes, id, (None, Some("new-slug")), &any()).await.unwrap().unwrap();
         assert_eq!((moved.name.as_str(), moved.slug.as_str()), ("New", "new-slug"));
         assert_eq!(bench.store.project(&eyes, sibling.id).await.unwrap(), Some((sibling, Role::Owner)));
     }
 
     async fn a_project_of_no_organization_is_refused(bench: Bench) {
-        let error = bench.store.create_project(&project(&organization())).await.unwrap_err();
-        assert!(matches!(error, StoreError::ForeignKey), "{error:?}");
+        let outcome = bench.store.create_project(&due(0), &project(&organization())).await.unwrap();
+        assert_eq!(outcome, Err(Refusal::NotFound));
     }
 
-    async fn deleting_a_project_removes_its_deployments_its_keys_and_its_mapping(bench: Bench) {
+    async fn purging_a_project_removes_its_deployments_its_keys_and_its_mapping(bench: Bench) {
         let person = bench.person().await;
         let sibling = Person { project: bench.project_in(&person.organization).await, ..person_again(&person) };
         let (gone, kept) = (bench.deployment_of(&person).await, bench.deployment_of(&sibling).await);
@@ -117,14 +117,42 @@ on_both! {
         let key = ogel_store::ApiKey { project_id: Some(person.project.id), ..api_key(&person.user) };
         bench.store.create_api_key(&key).await.unwrap();
 
-        assert!(bench.store.delete_project(&person.viewer(), person.project.id).await.unwrap());
-        assert!(!bench.store.delete_project(&person.viewer(), person.project.id).await.unwrap());
+        assert_eq!(bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap(), Ok(()));
+        assert_eq!(bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap(), Err(Refusal::NotFound));
         assert_eq!(bench.store.project(&person.viewer(), person.project.id).await.unwrap(), None);
+        // It can come back whole until then.
+        assert!(bench.store.deployment_for_follower(gone.id).await.unwrap().is_some());
+        assert_eq!(bench.store.deployment(&person.viewer(), gone.id).await.unwrap(), None);
+        assert_eq!(bench.store.projects_to_purge(at(5), 10).await.unwrap(), []);
+        let due_then: Vec<_> = bench.store.projects_to_purge(at(6), 10).await.unwrap().iter().map(|row| row.id).collect();
+        assert_eq!(due_then, [person.project.id]);
+        assert_eq!(bench.store.purge_project(&due(6), sibling.project.id, at(6)).await.unwrap(), Err(Refusal::NotFound));
+        assert_eq!(bench.store.purge_project(&due(6), person.project.id, at(6)).await.unwrap(), Ok(()));
         assert_eq!(bench.store.deployment_for_follower(gone.id).await.unwrap(), None);
         assert!(bench.store.ghost_project(person.project.id).await.unwrap().is_none());
         assert!(bench.store.api_key_by_secret(&key.secret_hash).await.unwrap().is_none());
         assert_eq!(bench.store.deployment_for_follower(kept.id).await.unwrap(), Some(kept));
         assert!(bench.store.ghost_project(sibling.project.id).await.unwrap().is_some());
+    }
+
+    async fn a_deleted_project_leaves_its_slug_and_comes_back_under_a_free_one(bench: Bench) {
+        let person = bench.person().await;
+        let (eyes, id) = (person.viewer(), person.project.id);
+        bench.store.delete_project(&due(5), &eyes, id, &any()).await.unwrap().unwrap();
+        let heir = Project { slug: person.project.slug.clone(), ..project(&person.organization) };
+        bench.store.create_project(&due(6), &heir).await.unwrap().unwrap();
+        let (gone, role) = bench.store.deleted_project(&eyes, id).await.unwrap().unwrap();
+        assert_eq!((gone.plain_slug(), role), (person.project.slug.as_str(), Role::Owner));
+        let error = bench.store.restore_project(&due(7), &eyes, id, gone.plain_slug()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unique { what: "projects.slug" }), "{error:?}");
+        let (back, _) = bench.store.restore_project(&due(7), &eyes, id, "another").await.unwrap().unwrap();
+        assert_eq!((back.slug.as_str(), back.deleted_at), ("another", None));
+        assert_eq!(bench.store.restore_project(&due(8), &eyes, id, "again").await.unwrap(), Err(Refusal::NotFound));
+        let stranger = bench.person().await;
+        bench.store.delete_project(&due(9), &eyes, id, &any()).await.unwrap().unwrap();
+        assert_eq!(bench.store.deleted_project(&stranger.viewer(), id).await.unwrap(), None);
+        let outcome = bench.store.restore_project(&due(9), &stranger.viewer(), id, "mine").await.unwrap();
+        assert_eq!(outcome, Err(Refusal::NotFound));
     }
 
     async fn pages_of_projects_are_complete_and_repeat_nothing(bench: Bench) {
@@ -147,11 +175,11 @@ on_both! {
         let person = bench.person().await;
         let made = at_once(50, |_| {
             let (store, project) = (bench.store.clone(), project(&person.organization));
-            async move { store.create_project(&project).await }
+            async move { store.create_project(&due(0), &project).await }
         })
         .await;
         for outcome in made {
-            outcome.unwrap();
+            outcome.unwrap().unwrap();
         }
         let page = bench.store.projects(&person.viewer(), None, &first(100)).await.unwrap();
         assert_eq!(page.rows.len(), 51);

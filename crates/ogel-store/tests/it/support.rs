@@ -7,8 +7,8 @@ use ogel_api::{
     organizations::Plan,
 };
 use ogel_store::{
-    ApiKey, Caps, Deployment, Hold, NewDeployment, Organization, Page, PageRequest, PlanChange, Project, Session,
-    Store, StoreConfig, User, Viewer,
+    Act, Actor, ApiKey, Caps, Deployment, Expected, Hold, NewDeployment, Organization, Page, PageRequest, PlanChange,
+    Project, Session, Store, StoreConfig, User, Viewer,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::{
@@ -153,19 +153,19 @@ impl Bench {
         let user = user();
         let organization = organization();
         let project = project(&organization);
-        self.store.sign_up(&user, &organization, Some(&project)).await.unwrap();
+        self.store.sign_up(&act(&user, 0), &user, &organization, Some(&project)).await.unwrap().unwrap();
         Person { user, organization, project }
     }
 
     pub(crate) async fn organization_of(&self, person: &Person) -> Organization {
         let made = organization();
-        self.store.create_organization(&made, person.user.id).await.unwrap();
+        self.store.create_organization(&act(&person.user, 0), &made, person.user.id).await.unwrap().unwrap();
         made
     }
 
     pub(crate) async fn project_in(&self, organization: &Organization) -> Project {
         let made = project(organization);
-        self.store.create_project(&made).await.unwrap();
+        self.store.create_project(&due(0), &made).await.unwrap().unwrap();
         made
     }
 
@@ -256,6 +256,22 @@ pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
+/// Somebody's doing, so many seconds after noon.
+pub(crate) fn act(user: &User, seconds: i64) -> Act {
+    Act { actor: Actor::User(user.id), ..due(seconds) }
+}
+
+/// The platform's own doing.
+pub(crate) fn due(seconds: i64) -> Act {
+    // An act with several entries takes the ids after its own too.
+    Act::by_the_system(Uuid::from_u128(id().as_u128() << 8), at(seconds))
+}
+
+/// The row that everybody may change.
+pub(crate) fn any() -> Expected {
+    Expected::any()
+}
+
 pub(crate) fn user() -> User {
     User {
         id: UserId(id()),
@@ -264,6 +280,7 @@ pub(crate) fn user() -> User {
         password_hash: Some("$argon2id$".to_owned()),
         created_at: at(0),
         updated_at: at(0),
+        row_version: 1,
     }
 }
 
@@ -280,6 +297,8 @@ pub(crate) fn organization() -> Organization {
         plan: Plan::Free,
         created_at: at(0),
         updated_at: at(0),
+        row_version: 1,
+        deleted_at: None,
     }
 }
 
@@ -291,6 +310,8 @@ pub(crate) fn project(organization: &Organization) -> Project {
         slug: word(),
         created_at: at(0),
         updated_at: at(0),
+        row_version: 1,
+        deleted_at: None,
     }
 }
 

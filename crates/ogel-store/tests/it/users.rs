@@ -1,7 +1,7 @@
 //! Signing up, and people by id and e-mail.
 
 use crate::support::*;
-use ogel_store::{Organization, StoreError, User, Viewer};
+use ogel_store::{Organization, Refusal, StoreError, User, Viewer};
 
 on_both! {
     async fn signing_up_makes_a_person_an_organization_and_a_project(bench: Bench) {
@@ -17,7 +17,7 @@ on_both! {
 
     async fn signing_up_without_a_project_makes_none(bench: Bench) {
         let (user, organization) = (user(), organization());
-        bench.store.sign_up(&user, &organization, None).await.unwrap();
+        bench.store.sign_up(&due(0), &user, &organization, None).await.unwrap().unwrap();
         let viewer = Viewer { user: user.id, organization: None, project: None };
         assert!(bench.store.projects(&viewer, None, &first(10)).await.unwrap().rows.is_empty());
     }
@@ -27,25 +27,25 @@ on_both! {
         // The organization is refused after the person was written, and the project after both.
         let slug_taken = Organization { slug: there.organization.slug.clone(), ..organization() };
         let late = user();
-        let error = bench.store.sign_up(&late, &slug_taken, None).await.unwrap_err();
+        let error = bench.store.sign_up(&due(0), &late, &slug_taken, None).await.unwrap_err();
         assert!(matches!(error, StoreError::Unique { what: "organizations.slug" }), "{error:?}");
         assert_eq!(bench.store.user(late.id).await.unwrap(), None);
 
         let fresh = organization();
         let slug_taken = ogel_store::Project { slug: there.project.slug.clone(), ..project(&there.organization) };
-        let error = bench.store.sign_up(&late, &fresh, Some(&slug_taken)).await.unwrap_err();
+        let error = bench.store.sign_up(&due(0), &late, &fresh, Some(&slug_taken)).await.unwrap_err();
         assert!(matches!(error, StoreError::Unique { what: "projects.slug" }), "{error:?}");
         assert_eq!(bench.store.user(late.id).await.unwrap(), None);
         assert_eq!(bench.store.user_by_email(&late.email).await.unwrap(), None);
 
         // Nothing is left behind that would be in the way of the next attempt.
-        bench.store.sign_up(&late, &fresh, None).await.unwrap();
+        bench.store.sign_up(&due(0), &late, &fresh, None).await.unwrap().unwrap();
     }
 
     async fn an_email_is_taken_in_any_letter_case(bench: Bench) {
         let there = bench.person().await;
         for email in [there.user.email.clone(), there.user.email.to_uppercase()] {
-            let error = bench.store.sign_up(&User { email, ..user() }, &organization(), None).await.unwrap_err();
+            let error = bench.store.sign_up(&due(0), &User { email, ..user() }, &organization(), None).await.unwrap_err();
             assert!(matches!(error, StoreError::Unique { what: "users.email" }), "{error:?}");
         }
     }
@@ -61,12 +61,12 @@ on_both! {
 
     async fn only_the_name_that_is_given_changes(bench: Bench) {
         let (person, other) = (bench.person().await, bench.person().await);
-        let named = bench.store.update_user(person.user.id, Some("Lovelace"), at(5)).await.unwrap().unwrap();
-        assert_eq!(named, User { name: "Lovelace".to_owned(), updated_at: at(5), ..person.user.clone() });
-        let untouched = bench.store.update_user(person.user.id, None, at(6)).await.unwrap().unwrap();
+        let named = bench.store.update_user(&due(5), person.user.id, Some("Lovelace"), &any()).await.unwrap().unwrap();
+        assert_eq!(named, User { name: "Lovelace".to_owned(), updated_at: at(5), row_version: 2, ..person.user.clone() });
+        let untouched = bench.store.update_user(&due(6), person.user.id, None, &any()).await.unwrap().unwrap();
         assert_eq!(untouched.name, "Lovelace");
         assert_eq!(bench.store.user(other.user.id).await.unwrap(), Some(other.user.clone()));
-        assert_eq!(bench.store.update_user(ogel_api::id::UserId(id()), Some("x"), at(7)).await.unwrap(), None);
+        assert_eq!(bench.store.update_user(&due(7), ogel_api::id::UserId(id()), Some("x"), &any()).await.unwrap(), Err(Refusal::NotFound));
     }
 
     async fn a_person_prints_neither_email_nor_password(bench: Bench) {

@@ -1,0 +1,110 @@
+//! The audit log: written with the change or not at all, read by members only, and filtered.
+
+use crate::support::*;
+use ogel_api::audit::AuditAction;
+use ogel_store::{AuditFilter, AuditRecord, Entry, Refusal};
+use serde_json::json;
+
+on_both! {
+    async fn a_change_and_its_entry_are_one(bench: Bench) {
+        let person = bench.person().await;
+        let (eyes, id) = (person.viewer(), person.organization.id);
+        let act = act(&person.user, 1);
+        let change = (Some("Difference"), None);
+        bench.store.update_organization(&act, &eyes, id, change, at(9), &any()).await.unwrap().unwrap();
+        let all = AuditFilter::default();
+        let log = bench.store.audit_log(&eyes, id, &all, &first(10)).await.unwrap().rows;
+        let actions: Vec<_> = log.iter().map(|entry| entry.action).collect();
+        let made = [AuditAction::OrganizationUpdated, AuditAction::ProjectCreated, AuditAction::OrganizationCreated];
+        assert_eq!(actions, made);
+        let entry = &log[0];
+        assert_eq!((entry.id.0, entry.created_at, entry.actor_user), (act.id, at(1), Some(person.user.id)));
+        assert_eq!((entry.actor_name.as_deref(), entry.target.as_str()), (Some("Ada"), id.to_string().as_str()));
+        // Only what has changed.
+        assert_eq!(json!(entry.before_fields), json!({ "name": "Analytical" }));
+        assert_eq!(json!(entry.after_fields), json!({ "name": "Difference" }));
+
+        // What is refused leaves no entry; and where no entry can be written, nothing is changed.
+        let refused = bench.store.delete_organization(&due(2), &eyes, id, &any()).await.unwrap();
+        assert_eq!(refused, Err(Refusal::InUse));
+        let error = bench.store.update_organization(&act, &eyes, id, (Some("x"), None), at(9), &any()).await;
+        assert!(error.is_err(), "an act has one entry only");
+        assert_eq!(bench.store.organization(&eyes, id).await.unwrap().unwrap().0.name, "Difference");
+        assert_eq!(bench.store.audit_log(&eyes, id, &all, &first(10)).await.unwrap().rows, log);
+    }
+
+    async fn the_log_is_for_members_and_by_filter(bench: Bench) {
+        let (person, stranger) = (bench.person().await, bench.person().await);
+        let (eyes, id) = (person.viewer(), person.organization.id);
+        let key = ogel_api::id::ApiKeyId(crate::support::id());
+        for seconds in 1..=5 {
+            let entry = Entry::new(id, AuditAction::ProjectUpdated, format!("proj_{seconds}"));
+            let actor = ogel_store::Actor::Key(person.user.id, key);
+            bench.store.record(&ogel_store::Act { actor, ..due(seconds) }, entry).await.unwrap();
+        }
+        let ids = |filter: AuditFilter| {
+            let (store, eyes) = (bench.store.clone(), eyes.clone());
+            async move {
+                let page = store.audit_log(&eyes, id, &filter, &first(10)).await.unwrap();
+                page.rows.into_iter().map(|entry| entry.target).collect::<Vec<_>>()
+            }
+        };
+        let all = AuditFilter::default();
+        assert_eq!(ids(AuditFilter { target: Some("proj_3".to_owned()), ..all.clone() }).await, ["proj_3"]);
+        let between = AuditFilter { created_after: Some(at(1)), created_before: Some(at(4)), ..all.clone() };
+        assert_eq!(ids(between).await, ["proj_3", "proj_2"]);
+        assert_eq!(ids(AuditFilter { actor: Some(person.user.id), ..all.clone() }).await.len(), 7);
+        assert_eq!(ids(AuditFilter { actor: Some(stranger.user.id), ..all.clone() }).await.len(), 0);
+        assert_eq!(ids(AuditFilter { action: Some(AuditAction::ProjectCreated), ..all.clone() }).await.len(), 1);
+        let nothing = bench.store.audit_log(&stranger.viewer(), id, &all, &first(10)).await.unwrap();
+        assert!(nothing.rows.is_empty());
+
+        let log = bench.store.audit_log(&eyes, id, &all, &first(100)).await.unwrap().rows;
+        assert_eq!(log[0].actor_key, Some(key));
+        let expected: Vec<_> = log.iter().map(|entry| entry.id.0).collect();
+        let list = |request| {
+            let (store, eyes, all) = (bench.store.clone(), eyes.clone(), all.clone());
+            async move { store.audit_log(&eyes, id, &all, &request).await }
+        };
+        assert_pages(&expected, 2, |entry: &AuditRecord| entry.id.0, list).await;
+        // Two that were made at noon, and one at each second up to the third.
+        assert_eq!(bench.store.delete_old_audit_entries(at(3), 2).await.unwrap(), 2);
+        bench.store.delete_old_audit_entries(at(3), 100).await.unwrap();
+        assert_eq!(ids(all).await, ["proj_5", "proj_4", "proj_3"]);
+    }
+}
+
+/// What belongs to an organization, and the functions that may change it without an entry, with the reason.
+const AUDITED: &[&str] = &["organizations", "organization_members", "projects", "invitations"];
+const EXEMPT: &[(&str, &str)] = &[
+    ("purge_organizations", "the log goes with the organization"),
+    ("promote", "holds the project's row and changes nothing of it"),
+];
+
+/// A function that changes such a table takes an `Act`, or is exempt; and one that takes an `Act` uses it.
+#[test]
+fn nothing_of_an_organization_is_changed_without_an_act() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for function in text.split("    pub async fn ").skip(1) {
+            let name = function.split('(').next().unwrap();
+            let body = function.split("\n    }\n").next().unwrap();
+            let changes = AUDITED.iter().any(|table| {
+                ["UPDATE ", "INSERT INTO ", "DELETE FROM "].iter().any(|verb| body.contains(&format!("{verb}{table} ")))
+            }) || body.contains("query(INSERT");
+            if !changes || EXEMPT.iter().any(|(exempt, _)| *exempt == name) {
+                continue;
+            }
+            seen += 1;
+            let audited = body.contains("act: &Act") && body.contains("audited!(self, act");
+            assert!(audited || path.ends_with("ghost.rs"), "`{name}` in {} takes no act", path.display());
+        }
+    }
+    assert!(seen >= 9, "only {seen} were found; does this test still read the sources?");
+}
