@@ -6,7 +6,7 @@ use ogel_api::{
     deployments::DeploymentStatus,
     id::{ApiKeyId, ProjectId},
 };
-use ogel_store::{Begin, DeploymentFilter, KeyUse, NewDeployment, Progress, StoreError};
+use ogel_store::{Begin, Cap, Caps, DeploymentFilter, KeyUse, NewDeployment, Progress, StoreError};
 
 on_both! {
     async fn nobody_deploys_into_a_project_of_others(bench: Bench) {
@@ -18,6 +18,47 @@ on_both! {
             let error = bench.store.create_deployment(&new).await.unwrap_err();
             assert!(matches!(error, StoreError::ForeignKey), "{error:?}");
         }
+    }
+
+    async fn nobody_gets_past_a_limit_by_being_quick(bench: Bench) {
+        let person = bench.person().await;
+        let capped = |caps| NewDeployment { caps, ..deployment(&person) };
+        let caps = Caps { unfinished: Some(3), ..Caps::default() };
+        let tries = (0..12).map(|_| {
+            let (store, new) = (bench.store.clone(), capped(caps));
+            tokio::spawn(async move { store.create_deployment(&new).await })
+        });
+        let mut made = Vec::new();
+        for task in tries.collect::<Vec<_>>() {
+            match task.await.unwrap() {
+                Ok(row) => made.push(row),
+                Err(error) => assert!(matches!(error, StoreError::Capped(Cap::Unfinished)), "{error:?}"),
+            }
+        }
+        assert_eq!(made.len(), 3);
+        // One that ends makes room for one.
+        bench.store.record_progress(made[0].id, &Progress::to(DeploymentStatus::Failed), at(1)).await.unwrap().unwrap();
+        bench.store.create_deployment(&capped(caps)).await.unwrap();
+        bench.store.create_deployment(&capped(caps)).await.unwrap_err();
+        // Four were made today and this month, whatever became of them.
+        for (caps, cap) in [
+            (Caps { per_day: Some(4), ..Caps::default() }, Cap::PerDay),
+            (Caps { per_month: Some(4), ..Caps::default() }, Cap::PerMonth),
+            (Caps { build_seconds_per_month: Some(0), ..Caps::default() }, Cap::BuildSeconds),
+        ] {
+            let error = bench.store.create_deployment(&capped(caps)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Capped(found) if found == cap), "{error:?}");
+        }
+        // A day later the day's limit says nothing any more, the next month nothing the month's.
+        let later = at(86_400);
+        let tomorrow = NewDeployment { created_at: later, ..capped(Caps { per_day: Some(1), ..Caps::default() }) };
+        bench.store.create_deployment(&tomorrow).await.unwrap();
+        let next_month = capped(Caps { per_month: Some(1), month: at(172_800), ..Caps::default() });
+        bench.store.create_deployment(&next_month).await.unwrap();
+        // Another organization is not asked.
+        let other = bench.person().await;
+        let caps = Caps { unfinished: Some(1), ..Caps::default() };
+        bench.store.create_deployment(&NewDeployment { caps, ..deployment(&other) }).await.unwrap();
     }
 
     async fn the_same_lengths_are_refused_on_both(bench: Bench) {
