@@ -12,6 +12,7 @@ mod costs;
 mod gateway;
 mod growth;
 mod hold;
+mod identity;
 mod load;
 mod needs;
 mod options;
@@ -44,6 +45,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("costs", costs::measure),
     ("allocations", allocations::measure),
     ("growth", growth::measure),
+    ("identity", identity::measure),
     ("protocols", protocols::measure),
     ("transfer", transfer::measure),
     ("chunks", chunks::measure),

@@ -95,7 +95,8 @@ impl Plan {
         let address = free_address()?;
         let mut plan = self.clone();
         plan.text("server.listen", &address.to_string());
-        plan.text("server.operations_listen", &free_address()?.to_string());
+        let operations = free_address()?;
+        plan.text("server.operations_listen", &operations.to_string());
         let at = |ending: &str| self.folder.join(format!("{}.{ending}", name.replace(['/', ' '], "-")));
         if !plan.settings.iter().any(|(key, _)| key == "log.access") {
             plan.text("log.access", &at("access.log").display().to_string());
@@ -105,7 +106,7 @@ impl Plan {
         let (program, config) = (self.program.to_string_lossy(), at("toml").display().to_string());
         let command = [under, &[&*program, "serve", "--config", &config]].concat();
         let service = Service::start(name, at("log"), &command)?.listening(address)?;
-        Ok(Gateway { service, address })
+        Ok(Gateway { service, address, operations })
     }
 }
 
@@ -113,6 +114,7 @@ impl Plan {
 pub(crate) struct Gateway {
     pub(crate) service: Service,
     pub(crate) address: SocketAddr,
+    operations: SocketAddr,
 }
 
 /// Somebody who may call it.
@@ -128,6 +130,14 @@ pub(crate) struct Account {
 impl Gateway {
     pub(crate) fn connect(&self) -> Result<Connection> {
         Connection::open(self.address)
+    }
+
+    /// A figure of `/metrics` that has no labels.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let (_, page) = Connection::open(self.operations)?.call("GET", "/metrics", &[], &[])?;
+        let page = String::from_utf8_lossy(&page);
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.ok_or_else(|| format!("`/metrics` has no `{name}`"))
     }
 
     /// Signs up and makes a project and an API key.

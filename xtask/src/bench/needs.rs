@@ -22,6 +22,8 @@ const NEEDS: &[Need] = &[
         present: || has("valgrind"),
     },
     Need { name: "openssl", reason: "makes a certificate", packages: &["openssl"], present: || has("openssl") },
+    Need { name: "node", reason: "makes sessions of Studio's", packages: &["nodejs"], present: || has("node") },
+    Need { name: "npm", reason: "makes sessions of Studio's", packages: &["npm"], present: || has("npm") },
     Need { name: "git", reason: "a build to stream logs of", packages: &["git"], present: || has("git") },
 ];
 
