@@ -9,7 +9,8 @@ use crate::{
     world::World,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use moka::future::Cache;
+use chrono::{DateTime, Utc};
+use moka::{future::Cache, ops::compute::Op};
 use ogel_api::{
     error::{Error, ErrorCode},
     id::{Id as _, ProjectId, UserId},
@@ -17,8 +18,11 @@ use ogel_api::{
 use ogel_ghost::{CallContext, Credential, Ghost};
 use ogel_store::{Deployment, Project, Store, User};
 use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// A project's other half.
@@ -33,17 +37,12 @@ pub struct GhostProject {
 #[derive(Clone)]
 struct Token {
     jwt: Arc<str>,
-    lifetime: Duration,
+    /// A minute before Ghost stops taking it.
+    until: DateTime<Utc>,
 }
 
-/// Tokens live until a minute before Ghost stops taking them.
-struct BeforeExpiry;
-
-impl moka::Expiry<UserId, Token> for BeforeExpiry {
-    fn expire_after_create(&self, _: &UserId, token: &Token, _: Instant) -> Option<Duration> {
-        Some(token.lifetime.saturating_sub(Duration::from_secs(60)))
-    }
-}
+/// The longest any token is kept, whatever it says.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 pub struct Bridge {
     store: Store,
@@ -54,6 +53,7 @@ pub struct Bridge {
     projects: Cache<ProjectId, GhostProject>,
     members: Cache<(ProjectId, UserId), ()>,
     tokens: Cache<UserId, Token>,
+    minted: AtomicU64,
 }
 
 /// How long one step at Ghost may take.
@@ -73,7 +73,8 @@ impl Bridge {
             accounts: Cache::builder().max_capacity(100_000).build(),
             projects: Cache::builder().max_capacity(100_000).build(),
             members: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(3600)).build(),
-            tokens: Cache::builder().max_capacity(100_000).expire_after(BeforeExpiry).build(),
+            tokens: Cache::builder().max_capacity(100_000).time_to_live(LONGEST).build(),
+            minted: AtomicU64::new(0),
         }
     }
 
@@ -86,7 +87,7 @@ impl Bridge {
             let id = user.id.uuid().to_string();
             match self.ghost.create_user(CallContext::within(STEP), &id, &user.email, &user.name).await {
                 Ok(_) => {}
-                Err(error) if error.code == ErrorCode::Conflict => {}
+                Err(error) if error.code == ErrorCode::Conflict => self.adopt(&id, user).await?,
                 Err(error) => return Err(Failure::from(error)),
             }
             Ok(Arc::from(self.store.insert_ghost_account(user.id, &id, self.world.now()).await?))
@@ -94,33 +95,86 @@ impl Bridge {
         self.accounts.try_get_with(user.id, make).await.map_err(shared)
     }
 
+    /// Ghost has an account with this id or this e-mail address. The id is ours: made by an earlier attempt, or by another
+    /// process at the same time. The address may be that of a person who was here before and left their account there;
+    /// it is not theirs to act with, so the new one is made under an address that nobody has.
+    async fn adopt(&self, id: &str, user: &User) -> Result<()> {
+        let there = self.ghost.mint_jwt(CallContext::within(STEP), id).await;
+        match there {
+            Ok(minted) => {
+                self.minted.fetch_add(1, Ordering::Relaxed);
+                self.tokens.insert(user.id, self.token_of(&minted.jwt)).await;
+                return Ok(());
+            }
+            Err(error) if error.code == ErrorCode::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        let address = format!("{id}@accounts.invalid");
+        match self.ghost.create_user(CallContext::within(STEP), id, &address, &user.name).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code == ErrorCode::Conflict => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A token that acts as the person at Ghost.
     pub(crate) async fn token(&self, user: &User) -> Result<Arc<str>> {
         let account = self.account(user).await?;
+        if let Some(token) = self.tokens.get(&user.id).await {
+            if token.until > self.world.now() {
+                return Ok(token.jwt);
+            }
+            self.forget_token(user.id, &token.jwt).await;
+        }
         let mint = async {
             let minted = self.ghost.mint_jwt(CallContext::within(STEP), &account).await?;
-            let jwt = minted.jwt;
-            let lifetime = lifetime(&jwt, self.world.now().timestamp());
-            Ok::<_, Failure>(Token { jwt: Arc::from(jwt), lifetime })
+            self.minted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Failure>(self.token_of(&minted.jwt))
         };
         Ok(self.tokens.try_get_with(user.id, mint).await.map_err(shared)?.jwt)
     }
 
+    fn token_of(&self, jwt: &str) -> Token {
+        let now = self.world.now();
+        let kept = lifetime(jwt, now.timestamp()).saturating_sub(Duration::from_secs(60));
+        Token { jwt: Arc::from(jwt), until: now + kept }
+    }
+
     /// The person's token, if it is in memory.
     pub(crate) async fn known_token(&self, user: UserId) -> Option<Arc<str>> {
-        Some(self.tokens.get(&user).await?.jwt)
+        let token = self.tokens.get(&user).await?;
+        (token.until > self.world.now()).then_some(token.jwt)
     }
 
     /// A token in place of one that Ghost refused. Many may ask at once: only the refused one is forgotten, so they all
     /// get the same new one.
     pub(crate) async fn another_token(&self, user: &User, refused: &str) -> Result<Arc<str>> {
-        if self.tokens.get(&user.id).await.is_some_and(|token| *token.jwt == *refused) {
-            self.tokens.invalidate(&user.id).await;
-        }
+        self.forget_token(user.id, refused).await;
         self.token(user).await
     }
 
-    /// Forgets the person's token: Ghost refused it.
+    /// Unless another has taken its place.
+    async fn forget_token(&self, user: UserId, jwt: &str) {
+        let is_it = |entry: Option<moka::Entry<UserId, Token>>| {
+            let is_it = entry.is_some_and(|entry| *entry.value().jwt == *jwt);
+            std::future::ready(if is_it { Op::Remove } else { Op::Nop })
+        };
+        self.tokens.entry(user).and_compute_with(is_it).await;
+    }
+
+    /// Its lines of `/metrics`.
+    pub(crate) fn render(&self) -> String {
+        let (name, minted) = ("ogel_ghost_tokens_minted_total", self.minted.load(Ordering::Relaxed));
+        format!("# HELP {name} Tokens made by Ghost to act as somebody.\n# TYPE {name} counter\n{name} {minted}\n")
+    }
+
+    /// Nobody's token is known any more.
+    pub(crate) fn drop_all_tokens(&self) {
+        self.tokens.invalidate_all();
+    }
+
+    /// Forgets the person's token: Ghost refused it, or something about the person has changed, such as a session that
+    /// ended or a role.
     pub(crate) async fn drop_token(&self, user: UserId) {
         self.tokens.invalidate(&user).await;
     }
@@ -201,7 +255,7 @@ impl Bridge {
     }
 }
 
-fn key_context(id: ProjectId) -> String {
+pub(crate) fn key_context(id: ProjectId) -> String {
     format!("ghost key of {id}")
 }
 

@@ -24,6 +24,8 @@ const SHARED_FOR: Duration = Duration::from_millis(200);
 /// From here on a thread asks again beside the request, so that a busy caller never waits for the answer. Nothing has
 /// changed then; but that they are still here is to be noted in the database.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(25);
+/// How long somebody is remembered whose session is a row of Studio's: nothing tells us when Studio removes it.
+const ROW_KEPT: Duration = Duration::from_secs(2);
 /// Callers one thread remembers.
 const MOST: usize = 8192;
 
@@ -101,7 +103,8 @@ impl ThreadCallers {
         let Some(entry) = known.get_mut(hash) else { return Remembered::Nothing };
         let age = now.saturating_duration_since(entry.since);
         let holds = identities.holds(entry.asked, &[entry.caller.user.id.0]);
-        let Some(asked) = holds.filter(|_| age < KEPT) else {
+        let is_row = entry.caller.studio.as_ref().is_some_and(|studio| studio.is_row);
+        let Some(asked) = holds.filter(|_| age < if is_row { ROW_KEPT } else { KEPT }) else {
             known.remove(hash);
             return Remembered::Nothing;
         };

@@ -3,6 +3,7 @@
 //! A key stands once, in [`settings!`] below: its words, its default, its environment variable. Environment beats file
 //! beats default. Unknown keys are refused with the nearest known one. Next: `config/`, rules of single sections.
 
+mod secrets;
 mod studio_sessions;
 
 use ipnet::IpNet;
@@ -288,7 +289,7 @@ settings! {
     }
     /// Sessions of Studio's own login (next-auth v4, Auth.js v5): recognised here by the cookie it has set, never written.
     studio_sessions: StudioSessions {
-        /// `off`, or `jwt` for encrypted tokens (the libraries' choice without an adapter).
+        /// `off`, `jwt` for encrypted tokens (the libraries' choice without an adapter), or `database` for rows of Studio's.
         strategy: String = "off".to_owned(), env "OGEL_STUDIO_SESSIONS";
         /// Studio's secrets, the one it seals with first, then older ones. Empty: from `AUTH_SECRET_3`, `AUTH_SECRET_2`,
         /// `AUTH_SECRET_1`, `AUTH_SECRET` and `NEXTAUTH_SECRET`, as Studio takes them.
@@ -307,6 +308,30 @@ settings! {
         longest_days: u64 = 400, env "OGEL_STUDIO_SESSION_LONGEST_DAYS";
         /// The largest token in bytes, all its pieces together.
         max_token_bytes: u64 = 16_384, env "OGEL_STUDIO_SESSION_MAX_BYTES";
+        /// For `database`: where Studio's tables are, `postgres://…` or `sqlite:PATH`, only ever read. Empty: in our own.
+        database_url: Secret = Secret::default(), env "OGEL_STUDIO_DATABASE_URL";
+        /// Whose names its tables have: `pg`, `prisma`, `drizzle`, or `auto` for the first of these that is there.
+        adapter: String = "auto".to_owned(), env "OGEL_STUDIO_ADAPTER";
+        /// PostgreSQL's schema they are in.
+        schema: String = "public".to_owned(), env "OGEL_STUDIO_SCHEMA";
+        /// The table of sessions. Empty, here and below: as the adapter names it.
+        sessions_table: String = String::new(), env "OGEL_STUDIO_SESSIONS_TABLE";
+        /// Its column with the token.
+        session_token_column: String = String::new(), env "OGEL_STUDIO_SESSION_TOKEN_COLUMN";
+        /// Its column with the person's id.
+        session_user_column: String = String::new(), env "OGEL_STUDIO_SESSION_USER_COLUMN";
+        /// Its column with the session's end.
+        session_expires_column: String = String::new(), env "OGEL_STUDIO_SESSION_EXPIRES_COLUMN";
+        /// The table of people.
+        users_table: String = String::new(), env "OGEL_STUDIO_USERS_TABLE";
+        /// Its column with the id.
+        user_id_column: String = String::new(), env "OGEL_STUDIO_USER_ID_COLUMN";
+        /// Its column with the e-mail address.
+        user_email_column: String = String::new(), env "OGEL_STUDIO_USER_EMAIL_COLUMN";
+        /// Its column with the name.
+        user_name_column: String = String::new(), env "OGEL_STUDIO_USER_NAME_COLUMN";
+        /// Its column that says when, or whether, the e-mail address was verified.
+        user_verified_column: String = String::new(), env "OGEL_STUDIO_USER_VERIFIED_COLUMN";
     }
     /// How often anybody may call: sliding windows, counted in memory. 0 is no limit.
     limits: Limits {
@@ -400,8 +425,13 @@ settings! {
     }
     /// Keys that protect what is stored.
     secrets: Secrets {
-        /// 32 random bytes in base64, such as `openssl rand -base64 32` prints. Seals Ghost's project keys.
+        /// 32 random bytes in base64, such as `ogeld keys new` prints. Seals what is stored and must be read again, such as
+        /// Ghost's project keys. Swapped by SIGHUP, like the two below.
         encryption_key: Secret = Secret::default(), env "OGEL_ENCRYPTION_KEY";
+        /// Or a file with one key per line: the first one seals, the others open. Lines with `#` in front are not keys.
+        encryption_key_file: String = String::new(), env "OGEL_ENCRYPTION_KEY_FILE";
+        /// Keys that still open what they sealed once, until `ogeld keys rotate` has sealed it anew.
+        older_encryption_keys: Vec<Secret> = Vec::new(), env "OGEL_OLDER_ENCRYPTION_KEYS";
     }
     /// What is written to standard error.
     log: Log {
@@ -488,10 +518,7 @@ impl Config {
             let problem = "is not set; put Ghost's platform key there or into OGEL_GHOST_API_KEY".to_owned();
             return Err(ConfigError::Invalid { key: "ghost.api_key", problem });
         }
-        if self.secrets.encryption_key.is_empty() {
-            let problem = "is not set; make one with `openssl rand -base64 32`".to_owned();
-            return Err(ConfigError::Invalid { key: "secrets.encryption_key", problem });
-        }
+        self.secrets.check()?;
         Ok(())
     }
 

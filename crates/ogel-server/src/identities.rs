@@ -7,6 +7,7 @@
 
 use crate::state::App;
 use arc_swap::ArcSwap;
+use ogel_api::id::UserId;
 use ogel_store::{IdentityFeed, IdentityNews};
 use parking_lot::Mutex;
 use std::{
@@ -173,6 +174,15 @@ pub(crate) async fn follow(app: &App, mut feed: IdentityFeed) {
         let asked = tokio::time::Instant::now();
         match feed.look().await {
             Ok(news) => {
+                // Whose role or session has ended acts at Ghost with a token made since, or not at all.
+                match &news {
+                    IdentityNews::Everything => app.bridge.drop_all_tokens(),
+                    IdentityNews::Subjects(subjects) => {
+                        for subject in subjects {
+                            app.bridge.drop_token(UserId(*subject)).await;
+                        }
+                    }
+                }
                 app.identities.hear(news, asked.into_std());
                 if std::mem::take(&mut has_failed) {
                     tracing::info!("identity changes are heard of again");

@@ -33,6 +33,7 @@ mod extract;
 mod header_text;
 pub mod hooks;
 pub mod identities;
+pub mod keys;
 pub mod limits;
 pub mod logs;
 pub mod lone_ghost;

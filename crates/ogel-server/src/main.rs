@@ -1,7 +1,7 @@
 //! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
 
 use clap::{Parser, Subcommand};
-use ogel_server::{billing::catalog, config::Config, dev, lone_ghost, openapi, run, world::World};
+use ogel_server::{billing::catalog, config::Config, dev, keys, lone_ghost, openapi, run, world::World};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
@@ -68,6 +68,12 @@ enum Command {
     },
     /// Print the plans that come with the program, to start a file for `billing.plans_file` from
     Plans,
+    /// Change the keys that seal what is stored
+    #[command(subcommand)]
+    Keys(Keys),
+    /// End sessions
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Print the annotated default configuration
     Config {
         /// As the page docs/config.md
@@ -78,6 +84,34 @@ enum Command {
     Openapi,
     /// Print the page docs/errors.md
     Errors,
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Print a fresh key
+    New,
+    /// Say which key has sealed how much; never a key itself
+    List {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Seal everything anew with the first key, while servers go on
+    Rotate {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Sessions {
+    /// Log somebody out everywhere: every login, and every session of Studio's that has begun by now
+    Revoke {
+        /// Whose
+        #[arg(long)]
+        email: String,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -135,6 +169,25 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 Ok::<_, Box<dyn Error>>(())
             })?;
             print(&format!("invoice {number} is paid\n"));
+        }
+        Command::Keys(Keys::New) => print(&keys::new()),
+        Command::Keys(Keys::List { config }) => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            print(&control_plane()?.block_on(keys::list(&config))?);
+        }
+        Command::Keys(Keys::Rotate { config }) => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            drop(start_log(&config)?);
+            let (page, is_done) = control_plane()?.block_on(keys::rotate_all(&config))?;
+            print(&page);
+            if !is_done {
+                return Err("some values are not sealed with the first key".into());
+            }
+        }
+        Command::Sessions(Sessions::Revoke { email, config }) => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            let revoked = control_plane()?.block_on(run::revoke_sessions(&config, &email))?;
+            print(&format!("every session of {revoked} that has begun by now is over; API keys stay\n"));
         }
         Command::Migrate { config } => {
             let config = Config::load(config.as_deref(), &variable)?;

@@ -28,7 +28,7 @@ pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAd
 }
 
 async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
-    let mut page = metrics::render(&app.all_counters()) + &app.hooks.render();
+    let mut page = metrics::render(&app.all_counters()) + &app.hooks.render() + &app.bridge.render();
     if let Some(redis) = app.shared.as_redis() {
         metrics::render_redis(&mut page, redis);
     }

@@ -5,11 +5,11 @@ use crate::{
     billing::{closing, metering},
     config::Config,
     edge::{Edge, Tls},
-    identities, operations,
+    identities, keys, operations,
     passwords::Passwords,
     reload, replicas,
-    secrets::Sealer,
     state::{App, AppState, Parts, Upstream},
+    studio,
     takeover::{self, Predecessor},
     tracker, uses, work,
     world::World,
@@ -63,12 +63,24 @@ pub async fn open_store(config: &Config) -> Result<Store, StartError> {
     .doing("cannot open the database (`database.url`)")
 }
 
+/// `ogeld sessions revoke`: logs somebody out everywhere; answers with their id.
+pub async fn revoke_sessions(config: &Config, email: &str) -> Result<String, StartError> {
+    let store = open_store(config).await?;
+    let user = store.user_by_email(email.trim()).await.doing("cannot look for the person")?;
+    let user = user.ok_or("look at how it is written").doing(format!("nobody has the e-mail address `{email}`"))?;
+    let studio = studio::database(config, &store).await?;
+    let ended = studio::ending::end_in_store(&store, studio.as_ref(), user.id, World::system().now()).await;
+    ended.doing("cannot end their sessions")?;
+    store.close().await;
+    Ok(user.id.to_string())
+}
+
 /// Puts the state together: database opened and migrated, Ghost's client ready. Must run on the control plane.
 pub async fn assemble(config: Config, world: World, connector: Connector) -> Result<App, StartError> {
     let store = open_store(&config).await?;
     store.migrate().await.doing("cannot migrate the database")?;
-    let sealer = Sealer::new(config.secrets.encryption_key.expose(), world.entropy.clone())
-        .doing("cannot use `secrets.encryption_key`")?;
+    let sealer = keys::sealer(&config).doing("cannot use the keys of `secrets`")?;
+    let studio_database = studio::database(&config, &store).await?;
     let entropy = world.entropy.clone();
     let mut urls = config.ghost.url.split(',').map(|url| url.trim().to_owned());
     let first = urls.next().unwrap_or_default();
@@ -84,9 +96,19 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     let shared = replicas::shared(&config, &world)?;
     let threads = usize::try_from(config.auth.concurrent_logins).unwrap_or(usize::MAX);
     let passwords = Passwords::start(threads).doing("cannot start the threads that check passwords")?;
-    let control = Handle::current();
-    AppState::new(Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control })
-        .doing("cannot use `ghost.url` with `ghost.api_key`")
+    AppState::new(Parts {
+        config,
+        world,
+        store,
+        shared,
+        upstream,
+        sealer,
+        access_log,
+        passwords,
+        control: Handle::current(),
+        studio_database,
+    })
+    .doing("cannot use `ghost.url` with `ghost.api_key`")
 }
 
 /// A server that answers.

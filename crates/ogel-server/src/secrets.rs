@@ -1,20 +1,18 @@
-//! Secrets: how tokens are made, how they are remembered, and how what must be read again is sealed.
+//! Secrets: how tokens are made, how they are remembered, and how what must be read again is sealed (`sealer.rs`).
 //!
 //! Session tokens and API keys are kept as SHA-256 only; passwords as argon2id; Ghost's project keys and build
 //! environments are sealed with XChaCha20-Poly1305, the key's id in front so that keys can be changed.
+
+mod sealer;
+
+pub use sealer::{SealError, Sealer};
 
 use crate::world::Entropy;
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _},
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD, prelude::BASE64_URL_SAFE_NO_PAD};
-use chacha20poly1305::{
-    KeyInit as _, XChaCha20Poly1305, XNonce,
-    aead::{Aead as _, Payload},
-};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
 
 /// How a token is found again without being stored.
 pub type TokenHash = [u8; 32];
@@ -92,65 +90,6 @@ pub fn verify_password(password: &str, hash: Option<&str>) -> bool {
     Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()
 }
 
-/// Why a sealed value cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    #[error("the encryption key must be 32 bytes in base64")]
-    BadKey,
-    #[error("the value was sealed with another key")]
-    UnknownKey,
-    #[error("the sealed value was changed or is cut short")]
-    Damaged,
-}
-
-/// Seals and opens values that must be read again.
-#[derive(Clone)]
-pub struct Sealer {
-    cipher: Arc<XChaCha20Poly1305>,
-    key_id: String,
-    entropy: Entropy,
-}
-
-impl Sealer {
-    /// `key` is 32 bytes in base64, with or without padding.
-    pub fn new(key: &str, entropy: Entropy) -> Result<Self, SealError> {
-        let bytes = BASE64_STANDARD_NO_PAD.decode(key.trim().trim_end_matches('=')).map_err(|_| SealError::BadKey)?;
-        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealError::BadKey)?;
-        let key_id = hex::encode(&Sha256::digest(&bytes)[..4]);
-        Ok(Self { cipher: Arc::new(cipher), key_id, entropy })
-    }
-
-    /// A fresh key in the form [`Sealer::new`] takes.
-    pub fn new_key(entropy: &Entropy) -> String {
-        BASE64_STANDARD_NO_PAD.encode(entropy.bytes::<32>())
-    }
-
-    /// `v1.<key id>.<nonce + ciphertext>`, bound to `context` (what it is and whose), so that a value copied to
-    /// another row does not open there.
-    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<String, SealError> {
-        let nonce: [u8; 24] = self.entropy.bytes();
-        let payload = Payload { msg: plain, aad: context.as_bytes() };
-        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Damaged)?;
-        Ok(format!("v1.{}.{}", self.key_id, BASE64_URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())))
-    }
-
-    /// The inverse of [`Sealer::seal`].
-    pub fn open(&self, context: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
-        let mut parts = sealed.splitn(3, '.');
-        let (Some("v1"), Some(key_id), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(SealError::Damaged);
-        };
-        if key_id != self.key_id {
-            return Err(SealError::UnknownKey);
-        }
-        let body = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| SealError::Damaged)?;
-        let (nonce, ciphertext) = body.split_at_checked(24).ok_or(SealError::Damaged)?;
-        let nonce: [u8; 24] = nonce.try_into().map_err(|_| SealError::Damaged)?;
-        let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
-        self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Damaged)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,19 +105,6 @@ mod tests {
                 assert!(!is_well_formed(&String::from_utf8(wrong).unwrap()));
             }
         }
-    }
-
-    #[test]
-    fn sealed_values_open_only_in_their_own_place_and_whole() {
-        let entropy = Entropy::seeded(2);
-        let sealer = Sealer::new(&Sealer::new_key(&entropy), entropy.clone()).unwrap();
-        let sealed = sealer.seal("project a", b"secret").unwrap();
-        assert!(!sealed.contains("secret"));
-        assert_eq!(sealer.open("project a", &sealed).unwrap(), b"secret");
-        assert!(matches!(sealer.open("project b", &sealed), Err(SealError::Damaged)));
-        assert!(matches!(sealer.open("project a", &sealed[..sealed.len() - 2]), Err(SealError::Damaged)));
-        let other = Sealer::new(&Sealer::new_key(&entropy), entropy).unwrap();
-        assert!(matches!(other.open("project a", &sealed), Err(SealError::UnknownKey)));
     }
 
     #[test]

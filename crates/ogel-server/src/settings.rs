@@ -49,7 +49,7 @@ impl Deref for Settings {
     }
 }
 
-/// What cannot change while the process runs: sockets that are bound, connections and keys that are in use.
+/// What cannot change while the process runs: sockets that are bound, connections that are in use.
 fn fixed(config: &Config) -> [(&'static str, String); 8] {
     let server = &config.server;
     [
@@ -57,6 +57,10 @@ fn fixed(config: &Config) -> [(&'static str, String); 8] {
         ("server.threads", server.threads.to_string()),
         ("server.operations_listen", server.operations_listen.clone()),
         ("server.takeover_socket", server.takeover_socket.clone()),
+        ("studio_sessions.strategy and its database", {
+            let studio = &config.studio_sessions;
+            format!("{} {} {:?}", studio.strategy == "database", studio.database_url.expose(), studio.tables())
+        }),
         ("database, ghost, studio", {
             // Secrets are compared, never printed.
             let (database, ghost) = (&config.database, &config.ghost);
@@ -75,7 +79,6 @@ fn fixed(config: &Config) -> [(&'static str, String); 8] {
         }),
         ("work.concurrency", config.work.concurrency.to_string()),
         ("redis", format!("{} {:?}", config.redis.url.expose(), config.redis)),
-        ("secrets", config.secrets.encryption_key.expose().to_owned()),
     ]
 }
 

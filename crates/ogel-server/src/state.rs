@@ -9,7 +9,7 @@ use crate::{
     billing::metering::Metering,
     bridge::Bridge,
     callers::Callers,
-    config::Config,
+    config::{Config, Secret},
     error::Failure,
     hooks::Hooks,
     identities::Identities,
@@ -30,7 +30,7 @@ use ogel_api::error::Error;
 use ogel_cache::Shared;
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
 use ogel_proxy::{BreakerConfig, Connector, EjectionConfig, Limits, Random, UpstreamConfig, UpstreamError};
-use ogel_store::Store;
+use ogel_store::{Store, StudioDatabase};
 use parking_lot::Mutex;
 use std::{
     future::Future,
@@ -52,6 +52,8 @@ pub struct AppState {
     /// The control plane's connections to Ghost.
     pub ghost: Ghost,
     pub sealer: Sealer,
+    /// Studio's own session rows, where it keeps them in a database.
+    pub studio_database: Option<StudioDatabase>,
     pub bridge: Bridge,
     pub logs: Logs,
     pub tracker: Tracker,
@@ -114,12 +116,14 @@ pub struct Parts {
     pub access_log: AccessLog,
     pub passwords: Passwords,
     pub control: Handle,
+    pub studio_database: Option<StudioDatabase>,
 }
 
 impl AppState {
     /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
     pub fn new(parts: Parts) -> Result<App, SetupError> {
-        let Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control } = parts;
+        let Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control, studio_database } =
+            parts;
         let ghost = upstream.connect()?;
         let identities = Arc::<Identities>::default();
         Ok(Arc::new(Self {
@@ -143,6 +147,7 @@ impl AppState {
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
             background: TaskTracker::new(),
+            studio_database,
             settings: Current::new(config),
             world,
             store,
@@ -161,6 +166,12 @@ impl AppState {
 
     /// Swaps the configuration; returns the keys whose change shows only after a restart.
     pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
+        let keys = config.secrets.keys().map_err(|error| error.to_string());
+        let swapped = keys
+            .and_then(|keys| self.sealer.replace(keys.iter().map(Secret::expose)).map_err(|error| error.to_string()));
+        if let Err(error) = swapped {
+            tracing::error!(error, "the encryption keys cannot be used; the ones before stay");
+        }
         let pending = self.settings.replace(config);
         // A secret of Studio's that counts no more must not be remembered to count.
         self.callers.forget_all();

@@ -8,19 +8,27 @@
 //! # Layout
 //! - `jwe.rs`: the two encryptions and their keys; `claims.rs`: what may stand inside
 //! - `cookies.rs`: which cookie, in how many pieces; `person.rs`: which of our people it is
+//! - `ending.rs`: ending sessions that others keep
 
 mod claims;
 mod cookies;
+pub(crate) mod ending;
 mod jwe;
 mod person;
 
 pub(crate) use claims::{Claims, Refusal};
 pub(crate) use cookies::Candidate;
-pub(crate) use person::{NOT_LINKED, look_up};
+pub(crate) use ending::{end, end_all};
+pub(crate) use person::{NOT_LINKED, look_up, look_up_row};
 
-use crate::config::{Config, StudioSessions};
+use crate::{
+    config::{Config, StudioSessions},
+    run::{Doing as _, StartError},
+};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use jwe::Keys;
+use ogel_store::{Store, StoreError, StudioDatabase};
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 
@@ -59,12 +67,20 @@ impl Unknown {
 /// The configuration, with its keys derived once.
 pub(crate) struct StudioAuth {
     names: Vec<String>,
-    keys: Keys,
+    /// None where sessions are rows of Studio's database.
+    keys: Option<Keys>,
     largest: usize,
     longest_days: u64,
     id_claim: String,
     trust_emails: bool,
     pub(crate) unknown: Unknown,
+}
+
+/// What a candidate holds, as far as can be told without a database.
+pub(crate) enum Opened {
+    Claims(Box<Claims>),
+    /// The token of a row of Studio's.
+    Row(Box<str>),
 }
 
 /// Whom a revocation ends: the hash of the token's id, else of the token itself.
@@ -74,19 +90,43 @@ pub(crate) type RevocationId = [u8; 32];
 #[derive(Clone, Debug)]
 pub struct StudioSession {
     pub revocation_id: RevocationId,
-    pub expires_at: chrono::DateTime<chrono::Utc>,
+    /// Whether it is a row of Studio's, which Studio may remove.
+    pub is_row: bool,
+    /// When a revocation of it may be forgotten.
+    pub ends_at: DateTime<Utc>,
+}
+
+/// A Studio prolongs the row of a session that is in use, and nobody can say for how long.
+const ROW_LASTS: TimeDelta = TimeDelta::days(400);
+
+/// Studio's database, where sessions are rows of it. The error says what is there instead.
+pub(crate) async fn database(config: &Config, store: &Store) -> Result<Option<StudioDatabase>, StartError> {
+    let settings = &config.studio_sessions;
+    if settings.strategy != "database" {
+        return Ok(None);
+    }
+    let found = StudioDatabase::find(store, settings.database_url.expose(), &settings.tables()).await;
+    let found = found.map_err(|error| match error {
+        StoreError::Other(why) => why,
+        other => other.into(),
+    });
+    let found = found.doing("cannot use Studio's sessions (`studio_sessions`)")?;
+    tracing::info!(found = found.report(), "Studio's sessions were found");
+    Ok(Some(found))
 }
 
 impl StudioAuth {
     /// `None` where Studio's sessions mean nothing here.
     pub(crate) fn new(config: &Config) -> Option<Self> {
         let settings = &config.studio_sessions;
-        if settings.strategy != "jwt" {
-            return None;
-        }
         let names = cookie_names(settings);
+        let keys = match settings.strategy.as_str() {
+            "jwt" => Some(Keys::derive(settings.secrets.iter().map(crate::config::Secret::expose), &names)),
+            "database" => None,
+            _ => return None,
+        };
         Some(Self {
-            keys: Keys::derive(settings.secrets.iter().map(crate::config::Secret::expose), &names),
+            keys,
             names,
             largest: usize::try_from(settings.max_token_bytes).unwrap_or(usize::MAX),
             longest_days: settings.longest_days,
@@ -104,26 +144,31 @@ impl StudioAuth {
     /// A token of `Authorization: Bearer`, as next-auth's `getToken` takes it: perhaps URL-encoded.
     pub(crate) fn in_bearer<'a>(&self, token: &'a str) -> Option<Candidate<'a>> {
         let token = decoded(token);
-        (token.len() <= self.largest && jwe::looks_like_one(&token)).then_some(Candidate { token, name: None })
+        let may_be = self.keys.is_some() && token.len() <= self.largest && jwe::looks_like_one(&token);
+        may_be.then_some(Candidate { token, name: None })
     }
 
     /// Opens a token and checks what it says of itself.
-    pub(crate) fn open(
-        &self,
-        candidate: &Candidate<'_>,
-        now: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Claims, Refusal> {
+    pub(crate) fn open(&self, candidate: &Candidate<'_>, now: DateTime<Utc>) -> Result<Opened, Refusal> {
+        let Some(keys) = &self.keys else {
+            // No adapter makes longer ones, and a database need not be asked what cannot be there.
+            let may_be = candidate.token.len() <= 512 && candidate.token.bytes().all(|byte| byte.is_ascii_graphic());
+            return match may_be {
+                true => Ok(Opened::Row(candidate.token.as_ref().into())),
+                false => Err(Refusal::Unreadable("it is no token of a session row")),
+            };
+        };
         if candidate.token.len() > self.largest {
             return Err(Refusal::Unreadable("it is larger than `studio_sessions.max_token_bytes`"));
         }
-        let plain = self.keys.open(&candidate.token, candidate.name).map_err(Refusal::Unreadable)?;
+        let plain = keys.open(&candidate.token, candidate.name).map_err(Refusal::Unreadable)?;
         let rules = claims::Rules {
             now,
             longest_days: self.longest_days,
             id_claim: &self.id_claim,
             trust_emails: self.trust_emails,
         };
-        claims::read(&plain, &candidate.token, &rules)
+        claims::read(&plain, &candidate.token, &rules).map(|claims| Opened::Claims(Box::new(claims)))
     }
 }
 

@@ -93,6 +93,16 @@ impl TestApp {
         drop(folder);
     }
 
+    /// Every value of the database's, as text, under `table.column`.
+    pub async fn columns(&self) -> std::collections::BTreeMap<String, Vec<String>> {
+        self.database.columns().await
+    }
+
+    /// Accounts that Ghost has, by the platform's count: their ids and e-mail addresses.
+    pub async fn accounts_at_ghost(&self) -> Vec<(String, String)> {
+        crate::database::accounts_of(&self.folder.path().join("ghost")).await
+    }
+
     /// Nobody in particular.
     pub fn anonymous(&self) -> Api {
         Api::new(format!("http://{}/api/v2", self.running.edge.address), None)
@@ -195,6 +205,12 @@ impl Replica {
     /// The same caller at this replica.
     pub fn api(&self, who: &Api) -> Api {
         who.at(format!("http://{}/api/v2", self.running.edge.address))
+    }
+
+    /// What operators see at `path`, as text.
+    pub async fn operations(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.running.operations.unwrap());
+        crate::http_client().get(url).send().await.unwrap().text().await.unwrap()
     }
 
     pub async fn stop(self) {

@@ -3,6 +3,7 @@
 use ogel_api::{id::OrganizationId, id::UserId, organizations::Role};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use std::{
+    collections::BTreeMap,
     path::Path,
     str::FromStr as _,
     sync::atomic::{AtomicU32, Ordering},
@@ -44,6 +45,52 @@ impl TestDatabase {
         if let Some((server, name)) = self.postgres {
             run(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
+    }
+
+    /// Every value of every column, as text, under `table.column`.
+    pub(crate) async fn columns(&self) -> BTreeMap<String, Vec<String>> {
+        let mut all = BTreeMap::new();
+        if self.postgres.is_some() {
+            let options = sqlx::postgres::PgConnectOptions::from_str(&self.url).unwrap();
+            let mut connection = options.options([("search_path", "platform")]).connect().await.unwrap();
+            let columns: Vec<(String, String, String)> = sqlx::query_as(
+                "SELECT c.table_name::text, c.column_name::text, c.data_type::text FROM information_schema.columns c \
+                 JOIN information_schema.tables t USING (table_schema, table_name) \
+                 WHERE c.table_schema = 'platform' AND t.table_type = 'BASE TABLE'",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            for (table, column, kind) in columns {
+                let text = match kind.as_str() {
+                    "bytea" => format!("encode(\"{column}\", 'escape')"),
+                    _ => format!("\"{column}\"::text"),
+                };
+                let sql = format!("SELECT {text} FROM \"{table}\" WHERE \"{column}\" IS NOT NULL");
+                let values = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+                all.insert(format!("{table}.{column}"), values);
+            }
+            connection.close().await.unwrap();
+        } else {
+            let options = sqlx::sqlite::SqliteConnectOptions::from_str(&self.url).unwrap();
+            let mut connection = options.busy_timeout(crate::PATIENCE).connect().await.unwrap();
+            let columns: Vec<(String, String)> = sqlx::query_as(
+                "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c \
+                 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            for (table, column) in columns {
+                let sql = format!("SELECT CAST(\"{column}\" AS BLOB) FROM \"{table}\" WHERE \"{column}\" IS NOT NULL");
+                let values: Vec<Vec<u8>> =
+                    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+                let values = values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+                all.insert(format!("{table}.{column}"), values);
+            }
+            connection.close().await.unwrap();
+        }
+        all
     }
 
     /// Lets somebody belong to an organization. There is no operation for it yet.
@@ -94,6 +141,16 @@ impl TestDatabase {
             connection.close().await.unwrap();
         }
     }
+}
+
+/// The accounts of an embedded Ghost, from its own database in `folder`.
+pub(crate) async fn accounts_of(folder: &Path) -> Vec<(String, String)> {
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("ghost.db")).busy_timeout(crate::PATIENCE);
+    let mut connection = options.connect().await.unwrap();
+    let accounts = sqlx::query_as("SELECT id, email FROM users ORDER BY id").fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    accounts
 }
 
 async fn run(server: &str, sql: &str) {

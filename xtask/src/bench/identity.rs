@@ -53,13 +53,13 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         format!("Knowing who calls: `GET {PATH}`, CPU µs/request"),
         &["credential", "remembered", "more than none", "first seen", "more than none"],
     );
-    let mut connection = gateway.connect()?;
-    let mut of = |lines: &[String], count: usize, rounds: usize| -> Result<f64> {
+    let of = |lines: &[String], count: usize, rounds: usize| -> Result<f64> {
+        let mut connection = gateway.connect()?;
         let mut rounds_cpu = Vec::new();
         for _ in 0..rounds {
             rounds_cpu.push(cpu_of(&gateway, &mut connection, lines, count)?);
         }
-        Ok(median(rounds_cpu.into_iter()))
+        Ok(median(rounds_cpu))
     };
     let rounds = bench.options.rounds;
     let nobody = of(&[], hot, rounds)?;
@@ -69,6 +69,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     for kind in KINDS {
         let lines = minted(&folder, kind, cold + 1)?;
         // The first of each person makes their account, which is no part of it.
+        let mut connection = gateway.connect()?;
         for line in &lines[..CALLERS.min(lines.len())] {
             connection.call("GET", PATH, std::slice::from_ref(line), &[])?;
         }

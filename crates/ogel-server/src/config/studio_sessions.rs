@@ -2,6 +2,7 @@
 
 use super::{ConfigError, Secret, StudioSessions};
 use crate::studio::{MOST_NAMES, MOST_SECRETS, Unknown};
+use ogel_store::StudioTables;
 
 /// Where Studio itself finds its secrets: the newest first, then next-auth v4's.
 const VARIABLES: [&str; 5] = ["AUTH_SECRET_3", "AUTH_SECRET_2", "AUTH_SECRET_1", "AUTH_SECRET", "NEXTAUTH_SECRET"];
@@ -19,10 +20,43 @@ impl StudioSessions {
         }
     }
 
+    /// What Studio's tables may be called, the likeliest first; empty for an adapter that nobody knows.
+    pub(crate) fn tables(&self) -> Vec<StudioTables> {
+        let adapters = match self.adapter.as_str() {
+            "auto" => &["prisma", "drizzle", "pg"][..],
+            adapter => &[adapter][..],
+        };
+        let named = |adapter: &&str| {
+            let mut tables = StudioTables::of_adapter(adapter, &self.schema)?;
+            for (place, name) in [
+                (&mut tables.sessions, &self.sessions_table),
+                (&mut tables.session_token, &self.session_token_column),
+                (&mut tables.session_user, &self.session_user_column),
+                (&mut tables.session_expires, &self.session_expires_column),
+                (&mut tables.users, &self.users_table),
+                (&mut tables.user_id, &self.user_id_column),
+                (&mut tables.user_email, &self.user_email_column),
+                (&mut tables.user_name, &self.user_name_column),
+                (&mut tables.user_verified, &self.user_verified_column),
+            ] {
+                if !name.is_empty() {
+                    place.clone_from(name);
+                }
+            }
+            Some(tables)
+        };
+        adapters.iter().filter_map(named).collect()
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let invalid = |key, problem: String| Err(ConfigError::Invalid { key, problem });
-        if !["off", "jwt"].contains(&self.strategy.as_str()) {
-            return invalid("studio_sessions.strategy", format!("is `{}`, but takes `off` or `jwt`", self.strategy));
+        if !["off", "jwt", "database"].contains(&self.strategy.as_str()) {
+            let problem = format!("is `{}`, but takes `off`, `jwt` or `database`", self.strategy);
+            return invalid("studio_sessions.strategy", problem);
+        }
+        if self.tables().is_empty() {
+            let problem = format!("is `{}`, but takes `pg`, `prisma`, `drizzle` or `auto`", self.adapter);
+            return invalid("studio_sessions.adapter", problem);
         }
         if Unknown::parse(&self.unknown_users).is_none() {
             let problem = format!("is `{}`, but takes `refuse`, `link` or `create`", self.unknown_users);
@@ -85,6 +119,7 @@ mod tests {
         assert!(refused(&|studio| studio.strategy = "cookies".to_owned()).contains("`cookies`"));
         assert!(refused(&|studio| studio.unknown_users = "adopt".to_owned()).contains("`adopt`"));
         assert!(refused(&|studio| studio.cookie_names = vec!["a=b".to_owned()]).contains("cookie_names"));
+        assert!(refused(&|studio| studio.adapter = "typeorm".to_owned()).contains("`typeorm`"));
         assert!(refused(&|studio| studio.user_id_claim.clear()).contains("user_id_claim"));
     }
 }

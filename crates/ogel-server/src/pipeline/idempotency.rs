@@ -84,7 +84,7 @@ async fn run(
     next: Next,
 ) -> Result<Response<Body>> {
     let now = app.world.now();
-    let context = format!("idempotency {}", hex::encode(scope));
+    let context = answer_context(&scope);
     let reused = || {
         Failure::new(
             ErrorCode::IdempotencyKeyReused,
@@ -134,4 +134,9 @@ fn replay(app: &App, context: &str, status: u16, sealed: &[u8], content_type: &s
         headers.insert(header::CONTENT_TYPE, value);
     }
     Ok(response)
+}
+
+/// What a kept answer is sealed as.
+pub(crate) fn answer_context(scope: &[u8]) -> String {
+    format!("idempotency {}", hex::encode(scope))
 }

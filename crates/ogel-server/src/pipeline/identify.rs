@@ -10,7 +10,7 @@ use crate::{
     secrets::{API_KEY_PREFIX, TokenHash},
     settings::Settings,
     state::App,
-    studio::{self, Candidate, Claims, Refusal, StudioAuth, Unknown},
+    studio::{self, Candidate, Opened, Refusal, StudioAuth, Unknown},
     uses::Noted,
 };
 use axum::http::{HeaderMap, header};
@@ -126,7 +126,7 @@ enum Proof<'a> {
 enum Question {
     Key,
     Session,
-    Studio(Box<Claims>, Unknown),
+    Studio(Opened, Unknown),
 }
 
 impl Proof<'_> {
@@ -138,7 +138,7 @@ impl Proof<'_> {
             Self::Studio(studio, candidate) => (studio, candidate),
         };
         match studio.open(candidate, core.app.world.now()) {
-            Ok(claims) => Ok(Question::Studio(Box::new(claims), studio.unknown)),
+            Ok(opened) => Ok(Question::Studio(opened, studio.unknown)),
             Err(Refusal::Expired) => Err(Identity::Refused(ErrorCode::CredentialExpired, EXPIRED_AT_STUDIO)),
             Err(Refusal::Unreadable(problem)) => {
                 tracing::debug!(problem, "a session of Studio's was refused");
@@ -239,7 +239,8 @@ async fn ask(core: &Arc<Core>, question: Question, hash: TokenHash) -> Result<Op
 /// Runs on the control plane.
 async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Option<Caller>, Failure> {
     let is_key = match question {
-        Question::Studio(claims, unknown) => return studio::look_up(app, claims, *unknown).await,
+        Question::Studio(Opened::Claims(claims), unknown) => return studio::look_up(app, claims, *unknown).await,
+        Question::Studio(Opened::Row(token), unknown) => return studio::look_up_row(app, token, *unknown).await,
         Question::Key => true,
         Question::Session => false,
     };

@@ -165,10 +165,7 @@ async fn logout(
 ) -> Result<impl IntoResponse> {
     if let Some(studio) = &caller.caller.studio {
         // Studio's cookie is Studio's to remove: it just stops working here.
-        let user = caller.caller.user.id;
-        app.store.revoke_session(&studio.revocation_id, user, app.world.now(), studio.expires_at).await?;
-        app.callers.forget(user);
-        app.bridge.drop_token(caller.caller.user.id).await;
+        crate::studio::end(&app, caller.caller.user.id, studio).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let Some(session) = caller.caller.session_id else {

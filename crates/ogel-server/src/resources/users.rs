@@ -65,9 +65,6 @@ async fn revoke_all_sessions(
     caller: Allowed<scope::UsersWrite>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    let id = caller.caller.user.id;
-    app.store.revoke_all_sessions(id, app.world.now()).await?;
-    app.callers.forget(id);
-    app.bridge.drop_token(id).await;
+    crate::studio::end_all(&app, caller.caller.user.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

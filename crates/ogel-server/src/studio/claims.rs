@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 /// Clocks of two machines may differ by so much; the libraries allow the same.
-pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(15);
+const LEEWAY: TimeDelta = TimeDelta::seconds(15);
 /// Longer ids and addresses are nobody's.
 const LONGEST: usize = 254;
 
@@ -19,6 +19,7 @@ pub(crate) struct Claims {
     pub(crate) name: Option<String>,
     /// The beginning of time where it is not said: any "log out everywhere" is later.
     pub(crate) issued_at: DateTime<Utc>,
+    /// With the leeway, where there is one.
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) revocation_id: RevocationId,
 }
@@ -79,7 +80,7 @@ pub(super) fn read(plain: &[u8], token: &str, rules: &Rules<'_>) -> Result<Claim
         email_is_verified: said_verified && text("email").is_some(),
         name: text("name").map(str::to_owned),
         issued_at: issued_at.unwrap_or(DateTime::UNIX_EPOCH),
-        expires_at,
+        expires_at: expires_at + LEEWAY,
         revocation_id,
         subject,
     })
@@ -88,7 +89,9 @@ pub(super) fn read(plain: &[u8], token: &str, rules: &Rules<'_>) -> Result<Claim
 /// A text, or the number that adapters with serial ids have.
 fn subject(claims: &Map<String, Value>, name: &str) -> Option<String> {
     match claims.get(name)? {
-        Value::String(id) if !id.is_empty() && id.len() <= LONGEST => Some(id.clone()),
+        Value::String(id) if !id.is_empty() && id.len() <= LONGEST && !id.chars().any(char::is_control) => {
+            Some(id.clone())
+        }
         Value::Number(id) if id.is_i64() || id.is_u64() => Some(id.to_string()),
         _ => None,
     }

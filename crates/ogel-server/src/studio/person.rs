@@ -1,6 +1,6 @@
 //! Which of our people a session of Studio's stands for. On the control plane.
 
-use super::{Claims, StudioSession, Unknown};
+use super::{Claims, ROW_LASTS, StudioSession, Unknown, revocation_id};
 use crate::{
     caller::Caller,
     error::{Failure, Result},
@@ -8,6 +8,7 @@ use crate::{
     state::App,
     uses::Noted,
 };
+use chrono::DateTime;
 use ogel_api::{
     auth::{AuthMethod, Scope},
     error::ErrorCode,
@@ -16,8 +17,33 @@ use ogel_api::{
 };
 use ogel_store::{Act, Actor, Organization, StoreError, User, Viewer};
 
+/// The end of the year 9999: later than any "log out everywhere".
+const END_OF_TIME: i64 = 253_402_300_799;
+
 pub(crate) const NOT_LINKED: &str = "Studio knows you, but no account here is yours; ask the operators of this server \
                                      for one, or verify your e-mail address at Studio";
+
+/// The same for a session that is a row of Studio's; `None` where it is not there, too.
+pub(crate) async fn look_up_row(app: &App, token: &str, unknown: Unknown) -> Result<Option<Caller>> {
+    let Some(studio) = &app.studio_database else { return Ok(None) };
+    let Some(row) = studio.session(token).await? else { return Ok(None) };
+    let now = app.world.now();
+    let claims = Claims {
+        subject: row.subject,
+        email: row.email,
+        email_is_verified: row.email_is_verified || app.config().studio_sessions.trust_emails,
+        name: row.name,
+        // Rows do not say. Those that are to end are written down one by one.
+        issued_at: DateTime::from_timestamp(END_OF_TIME, 0).unwrap_or(now),
+        expires_at: row.expires_at,
+        revocation_id: revocation_id("token ", token),
+    };
+    let mut caller = look_up(app, &claims, unknown).await?;
+    if let Some(studio) = caller.as_mut().and_then(|caller| caller.studio.as_mut()) {
+        (studio.is_row, studio.ends_at) = (true, now + ROW_LASTS);
+    }
+    Ok(caller)
+}
 
 /// The caller behind the session; `None` where it was revoked. Error `AccountNotLinked`: nobody here is meant.
 pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Result<Option<Caller>> {
@@ -32,7 +58,7 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
         return Ok(None);
     }
     let viewer = Viewer { user: user.id, organization: None, project: None };
-    let expires_at = claims.expires_at + super::claims::LEEWAY;
+    let expires_at = claims.expires_at;
     Ok(Some(Caller {
         allowance: app.limiter.of_user(user.id.0),
         log_id: user.id.to_string(),
@@ -45,7 +71,7 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
         session_kind: None,
         noted: Noted::default(),
         api_key_id: None,
-        studio: Some(StudioSession { revocation_id: *id, expires_at }),
+        studio: Some(StudioSession { revocation_id: *id, is_row: false, ends_at: expires_at }),
         expires_at: Some(expires_at),
     }))
 }

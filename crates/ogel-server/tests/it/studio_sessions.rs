@@ -1,6 +1,7 @@
 //! Sessions of Studio's own login: recognised, tied to people, ended at once, and never written.
 
 mod packages;
+mod rows;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::Method;
@@ -43,7 +44,7 @@ macro_rules! with_studio_on_both {
 }
 
 /// A token as next-auth v4 makes it, with any header.
-fn sealed(header: &Value, secret: &str, claims: &Value) -> String {
+pub(crate) fn sealed(header: &Value, secret: &str, claims: &Value) -> String {
     use aes_gcm::{
         Aes256Gcm, KeyInit as _,
         aead::{Aead as _, Payload},
@@ -65,7 +66,7 @@ fn token(claims: &Value) -> String {
 }
 
 /// What a token says of somebody who has just logged in; `more` is added to it.
-fn claims(app: &TestApp, subject: &str, more: &Value) -> Value {
+pub(crate) fn claims(app: &TestApp, subject: &str, more: &Value) -> Value {
     let now = app.app.world.now().timestamp();
     let mut claims = json!({ "sub": subject, "iat": now, "exp": now + 86_400, "jti": format!("{subject}-{now}") });
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -73,7 +74,7 @@ fn claims(app: &TestApp, subject: &str, more: &Value) -> Value {
 }
 
 /// The id of a person of ours in the form Studio's database has it.
-async fn uuid_of(person: &Api) -> String {
+pub(crate) async fn uuid_of(person: &Api) -> String {
     let me = person.get("/users/me").await.expect(200);
     me["id"].as_str().unwrap().parse::<ogel_api::id::UserId>().unwrap().0.to_string()
 }
