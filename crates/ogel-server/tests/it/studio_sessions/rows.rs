@@ -144,7 +144,8 @@ async fn logged_in_by_rows(database: Database, shape: &Shape) {
     // Logged out here, at once, although Studio's row stays; then everywhere.
     let by_cookie = |method: Method, path: &str, token: &str| {
         let anonymous = app.anonymous();
-        let request = anonymous.request(method, path).header("cookie", cookie(token));
+        let request =
+            anonymous.request(method, path).header("cookie", cookie(token)).header("sec-fetch-site", "same-origin");
         async move { anonymous.send(request).await }
     };
     by_cookie(Method::POST, "/auth/logout", "5f0c1a-one").await.expect(204);
