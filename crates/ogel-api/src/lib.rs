@@ -20,6 +20,7 @@ pub mod domains;
 pub mod error;
 pub mod id;
 pub mod meta;
+pub mod metrics;
 pub mod organizations;
 pub mod page;
 pub mod projects;

@@ -5,12 +5,15 @@
 //!
 //! # Layout
 //! - [`Shared`]: memory, or Redis; `redis.rs` and below: how Redis is spoken to
+//! - [`Responses`]: answers kept for a short time, in memory and in Redis
 
 mod event;
 mod redis;
+mod responses;
 
 pub use event::Event;
 pub use redis::{Found, Redis};
+pub use responses::{Entry, Key as CacheKey, Lifetimes, Look, Responses, Token};
 
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::broadcast};

@@ -136,15 +136,18 @@ impl Redis {
         self.cache.ask(&command).await
     }
 
-    /// Gives the tags a new epoch, at least `floor`, and tells everybody.
-    pub async fn advance(&self, scope: &str, tags: &[&str], floor: u64) -> Result<u64, Unavailable> {
+    /// Gives the tags a new epoch, at least `floor`, and tells everybody. Requests do not do it `patiently`.
+    pub async fn advance(&self, scope: &str, tags: &[&str], floor: u64, patiently: bool) -> Result<u64, Unavailable> {
         let mut command = cmd("EVAL");
         command.arg(scripts::ADVANCE).arg(tags.len());
         for tag in tags {
             command.arg(self.epoch_key(scope, tag));
         }
         command.arg(floor).arg(EPOCH_SECONDS).arg(&self.channel).arg(format!("changed {scope}")).arg(tags.join(" "));
-        let text: String = self.cache.ask(&command).await?;
+        let text: String = match patiently {
+            true => self.cache.ask_patiently(&command).await?,
+            false => self.cache.ask(&command).await?,
+        };
         text.parse().map_err(|_| Unavailable)
     }
 

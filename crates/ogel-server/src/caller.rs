@@ -4,12 +4,7 @@
 //! without the scope 403. What the caller may see is decided by the [`Viewer`] every query takes.
 
 use crate::{
-    error::Failure,
-    limits::{Allowance, Limits},
-    pipeline::RequestContext,
-    state::App,
-    studio::StudioSession,
-    uses::Noted,
+    error::Failure, limits::Allowance, pipeline::RequestContext, state::App, studio::StudioSession, uses::Noted,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
@@ -40,6 +35,9 @@ pub struct Caller {
     pub plan: Plan,
     /// How often they called of late.
     pub allowance: Arc<Allowance>,
+    /// Of the organization and the project an API key is bound to.
+    pub organization_allowance: Option<Arc<Allowance>>,
+    pub project_allowance: Option<Arc<Allowance>>,
     /// The key's id, or the user's: what the access log names.
     pub log_id: String,
     /// When it was last noted that the credential is in use.
@@ -103,11 +101,6 @@ impl Identity {
             Self::Known(caller) => Some(caller),
             Self::Anonymous | Self::Refused(..) => None,
         }
-    }
-
-    /// The windows requests count in, and how many of them a window takes. None: those of the address.
-    pub(crate) fn allowance(&self, limits: &Limits) -> Option<(&Allowance, Option<u64>)> {
-        self.caller().map(|caller| (&*caller.allowance, Some(limits.of_caller(caller.method, caller.plan))))
     }
 }
 

@@ -230,6 +230,9 @@ settings! {
     database: Database {
         /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
         url: Secret = Secret::new("sqlite:ogel.db"), env "DATABASE_URL";
+        /// A PostgreSQL that follows the one of `url`: lists are read there, unless the caller has just changed something
+        /// (`X-Ogel-Consistency`) or it does not answer. Empty: lists are read where everything is.
+        read_url: Secret = Secret::default(), env "DATABASE_READ_URL";
         /// Connections kept at most.
         max_connections: u64 = 16, env "OGEL_DATABASE_MAX_CONNECTIONS";
         /// Seconds a request waits for a connection before it gets 503.
@@ -333,7 +336,20 @@ settings! {
         /// Its column that says when, or whether, the e-mail address was verified.
         user_verified_column: String = String::new(), env "OGEL_STUDIO_USER_VERIFIED_COLUMN";
     }
-    /// How often anybody may call: sliding windows, counted in memory. 0 is no limit.
+    /// What is read from Ghost is kept for a moment, and forgotten when something changes.
+    cache: Cache {
+        /// Seconds an answer is given out without looking again; 0 keeps nothing.
+        fresh_seconds: u64 = 5, env "OGEL_CACHE_FRESH_SECONDS";
+        /// Seconds that something is not there is believed.
+        negative_seconds: u64 = 1, env "OGEL_CACHE_NEGATIVE_SECONDS";
+        /// Seconds after that in which it is still given out, while a newer one is fetched.
+        revalidate_seconds: u64 = 10, env "OGEL_CACHE_REVALIDATE_SECONDS";
+        /// Seconds after that in which it is given out when Ghost cannot be asked.
+        stale_seconds: u64 = 600, env "OGEL_CACHE_STALE_SECONDS";
+        /// Bytes of answers kept in this process at most.
+        max_bytes: u64 = 33_554_432, env "OGEL_CACHE_MAX_BYTES";
+    }
+    /// How often anybody may call: sliding windows, counted by all replicas together where there is a Redis. 0 is no limit.
     limits: Limits {
         /// Seconds a window is long.
         window_seconds: u64 = 10, env "OGEL_LIMIT_WINDOW_SECONDS";
@@ -353,8 +369,26 @@ settings! {
         login_account: u64 = 10, env "OGEL_LIMIT_LOGIN_ACCOUNT";
         /// Seconds of the window they are counted in, at most 3600.
         login_account_seconds: u64 = 900, env "OGEL_LIMIT_LOGIN_ACCOUNT_SECONDS";
-        /// New deployments by one caller.
+        /// New deployments by one caller, and in one organization, on the plan `free`.
         deploy: u64 = 20, env "OGEL_LIMIT_DEPLOY";
+        /// The same on the plan `pro`.
+        deploy_pro: u64 = 60, env "OGEL_LIMIT_DEPLOY_PRO";
+        /// The same on the plan `team`.
+        deploy_team: u64 = 200, env "OGEL_LIMIT_DEPLOY_TEAM";
+        /// Requests with all API keys that are bound to one organization, on the plan `free`.
+        organization_free: u64 = 100, env "OGEL_LIMIT_ORGANIZATION_FREE";
+        /// The same on the plan `pro`.
+        organization_pro: u64 = 1000, env "OGEL_LIMIT_ORGANIZATION_PRO";
+        /// The same on the plan `team`.
+        organization_team: u64 = 10_000, env "OGEL_LIMIT_ORGANIZATION_TEAM";
+        /// Requests with all API keys that are bound to one project, on the plan `free`.
+        project_free: u64 = 50, env "OGEL_LIMIT_PROJECT_FREE";
+        /// The same on the plan `pro`.
+        project_pro: u64 = 500, env "OGEL_LIMIT_PROJECT_PRO";
+        /// The same on the plan `team`.
+        project_team: u64 = 5000, env "OGEL_LIMIT_PROJECT_TEAM";
+        /// Ask Redis for every request, and wait `redis.wait_ms` for it: replicas together admit exactly the limit.
+        strict: bool = false, env "OGEL_LIMIT_STRICT";
         /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
         address: u64 = 5000, env "OGEL_LIMIT_ADDRESS";
     }

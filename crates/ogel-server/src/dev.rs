@@ -280,6 +280,8 @@ fn caller(app: &App, user: User) -> Arc<Caller> {
         viewer: Viewer { user: user.id, organization: None, project: None },
         plan: Plan::Team,
         allowance: app.limiter.of_user(user.id.0),
+        organization_allowance: None,
+        project_allowance: None,
         log_id: user.id.to_string(),
         user,
         method: AuthMethod::Session,

@@ -1,17 +1,41 @@
 //! Who may call how often. A caller's windows are found once and kept with the caller, so that counting a request is one
 //! atomic step and takes no lock.
 //!
-//! Counted in this process: with several replicas each admits the limit. Next: [`window`], the counting itself.
+//! Alone, a process counts for itself ([`window`]); with a Redis, replicas count together ([`share`]), and each for itself
+//! again while Redis does not answer. Next: `overrides.rs`, limits that operators set for somebody.
 
+mod overrides;
+mod share;
 mod window;
 
+pub(crate) use overrides::follow;
+pub use overrides::{HolderKind, parse_holder};
 pub use window::{Decision, MAX_LIMIT, Window};
 
-use crate::{config::Config, header_text::HeaderText};
+use crate::{
+    caller::Caller,
+    config::Config,
+    error::Failure,
+    header_text::HeaderText,
+    state::{App, AppState},
+};
+use arrayvec::ArrayVec;
 use http::{HeaderName, header};
-use ogel_api::{auth::AuthMethod, organizations::Plan};
+use ogel_api::{
+    auth::AuthMethod,
+    error::{Error, ErrorCode},
+    organizations::Plan,
+};
 use sha2::{Digest as _, Sha256};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use share::{Ask, Share, Together};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// What a request counts as, said by the resource table.
@@ -32,6 +56,8 @@ pub enum Class {
 enum Holder {
     Key(Uuid),
     User(Uuid),
+    Organization(Uuid),
+    Project(Uuid),
     Address(IpAddr),
     /// Tries to log in to an account, by its e-mail address' hash.
     Account([u8; 16]),
@@ -39,22 +65,68 @@ enum Holder {
     AccountAt([u8; 16], IpAddr),
 }
 
-/// The windows of one caller or address.
-#[derive(Debug, Default)]
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Organization(id) => write!(f, "organization:{id}"),
+            Self::Project(id) => write!(f, "project:{id}"),
+            Self::Address(address) => write!(f, "address:{address}"),
+            Self::Account(hash) => write!(f, "account:{}", hex::encode(hash)),
+            Self::AccountAt(hash, address) => write!(f, "account:{}:{address}", hex::encode(hash)),
+        }
+    }
+}
+
+/// The windows of one holder, by [`Policy`].
 pub struct Allowance {
-    calls: Window,
-    deploys: Window,
-    logins: Window,
-    /// Of an address: everything that comes from there.
-    floods: Window,
-    /// Of an account: wrong passwords.
-    attempts: Window,
+    holder: Holder,
+    counts: [Count; POLICIES],
+}
+
+impl std::fmt::Debug for Allowance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Allowance({})", self.holder)
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    /// What this process has let in.
+    alone: Window,
+    /// Made when replicas first count together.
+    together: OnceLock<Arc<Share>>,
+    /// A limit that operators set, until when in Unix milliseconds; 0 is none.
+    limit: AtomicU64,
+    limit_until: AtomicU64,
 }
 
 impl Allowance {
+    fn new(holder: Holder) -> Self {
+        Self { holder, counts: Default::default() }
+    }
+
+    fn share(&self, policy: Policy) -> &Arc<Share> {
+        let make = || Arc::new(Share::new(format!("{}:{}", policy.as_str(), self.holder)));
+        self.counts[policy as usize].together.get_or_init(make)
+    }
+
+    /// The limit that holds: an operator's, or the usual one.
+    fn limit(&self, policy: Policy, usual: u64, now_ms: u64) -> u64 {
+        let count = &self.counts[policy as usize];
+        if count.limit_until.load(Ordering::Acquire) > now_ms { count.limit.load(Ordering::Relaxed) } else { usual }
+    }
+
+    fn set_limit(&self, policy: Policy, limit: u64, until_ms: u64) {
+        let count = &self.counts[policy as usize];
+        count.limit.store(limit, Ordering::Relaxed);
+        count.limit_until.store(until_ms, Ordering::Release);
+    }
+
     /// The last try to log in turned out to be right.
     pub fn forgive_attempt(&self) {
-        self.attempts.give_back();
+        self.counts[Policy::Account as usize].alone.give_back();
     }
 }
 
@@ -66,9 +138,17 @@ pub enum Policy {
     Logins,
     Address,
     Account,
+    Organization,
+    Project,
 }
 
+/// How many there are.
+pub const POLICIES: usize = Policy::ALL.len();
+
 impl Policy {
+    pub const ALL: [Self; 7] =
+        [Self::Calls, Self::Deploys, Self::Logins, Self::Address, Self::Account, Self::Organization, Self::Project];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Calls => "calls",
@@ -76,6 +156,8 @@ impl Policy {
             Self::Logins => "logins",
             Self::Address => "address",
             Self::Account => "account",
+            Self::Organization => "organization",
+            Self::Project => "project",
         }
     }
 }
@@ -91,6 +173,8 @@ pub struct Verdict {
 /// Everybody's windows.
 pub struct Limiter {
     holders: moka::sync::Cache<Holder, Arc<Allowance>>,
+    /// Something about overrides was changed here, or elsewhere.
+    pub(crate) news: tokio::sync::Notify,
 }
 
 /// Somebody not seen for this long starts afresh; longer than any window.
@@ -99,13 +183,14 @@ const MOST_HOLDERS: u64 = 200_000;
 
 impl Default for Limiter {
     fn default() -> Self {
-        Self { holders: moka::sync::Cache::builder().max_capacity(MOST_HOLDERS).time_to_idle(FORGET_AFTER).build() }
+        let holders = moka::sync::Cache::builder().max_capacity(MOST_HOLDERS).time_to_idle(FORGET_AFTER).build();
+        Self { holders, news: tokio::sync::Notify::new() }
     }
 }
 
 impl Limiter {
     fn of(&self, holder: Holder) -> Arc<Allowance> {
-        self.holders.get_with(holder, Arc::default)
+        self.holders.get_with(holder, || Arc::new(Allowance::new(holder)))
     }
 
     pub fn of_key(&self, id: Uuid) -> Arc<Allowance> {
@@ -123,6 +208,14 @@ impl Limiter {
 
     pub fn of_account_at(&self, email: &str, address: IpAddr) -> Arc<Allowance> {
         self.of(Holder::AccountAt(hash_of(email), network_of(address)))
+    }
+
+    pub fn of_organization(&self, id: Uuid) -> Arc<Allowance> {
+        self.of(Holder::Organization(id))
+    }
+
+    pub fn of_project(&self, id: Uuid) -> Arc<Allowance> {
+        self.of(Holder::Project(id))
     }
 
     pub fn of_address(&self, address: IpAddr) -> Arc<Allowance> {
@@ -154,10 +247,26 @@ pub struct Limits {
     session: u64,
     anonymous: u64,
     login: u64,
-    deploy: u64,
+    deploy: [u64; 3],
+    organization: [u64; 3],
+    project: [u64; 3],
     address: u64,
     account: u64,
     account_window_ms: u64,
+    strict: bool,
+    wait: Duration,
+}
+
+/// One window a request counts in, and its limit.
+type Want<'a> = (Policy, &'a Allowance, u64);
+
+/// Of three numbers by plan, the one of this plan.
+fn by_plan(numbers: [u64; 3], plan: Plan) -> u64 {
+    match plan {
+        Plan::Pro => numbers[1],
+        Plan::Team => numbers[2],
+        _ => numbers[0],
+    }
 }
 
 impl Limits {
@@ -169,31 +278,80 @@ impl Limits {
             session: limits.session,
             anonymous: limits.anonymous,
             login: limits.login,
-            deploy: limits.deploy,
+            deploy: [limits.deploy, limits.deploy_pro, limits.deploy_team],
+            organization: [limits.organization_free, limits.organization_pro, limits.organization_team],
+            project: [limits.project_free, limits.project_pro, limits.project_team],
             address: limits.address,
             account: limits.login_account,
             account_window_ms: limits.login_account_seconds.clamp(1, 3600) * 1000,
+            strict: limits.strict,
+            wait: Duration::from_millis(config.redis.wait_ms.max(1)),
         }
     }
 
     /// Requests in a window for a caller of this kind.
     pub fn of_caller(&self, method: AuthMethod, plan: Plan) -> u64 {
         match (method, plan) {
-            (AuthMethod::ApiKey, Plan::Free | Plan::Unrecognized) => self.keys[0],
-            (AuthMethod::ApiKey, Plan::Pro) => self.keys[1],
-            (AuthMethod::ApiKey, Plan::Team) => self.keys[2],
+            (AuthMethod::ApiKey, plan) => by_plan(self.keys, plan),
             _ => self.session,
         }
     }
 
-    fn ask(&self, policy: Policy, window: &Window, now_ms: u64, limit: u64) -> Option<Verdict> {
-        let window_seconds = self.window_ms / 1000;
-        (limit > 0).then(|| Verdict { policy, decision: window.take(now_ms, self.window_ms, limit), window_seconds })
+    /// One window's decision: by all replicas together, or else by this one.
+    async fn decide(&self, app: &AppState, (policy, allowance, usual): Want<'_>, now_ms: u64) -> Option<Verdict> {
+        let limit = allowance.limit(policy, usual, now_ms).min(MAX_LIMIT);
+        if limit == 0 {
+            return None;
+        }
+        let (window_ms, window_seconds) = (self.window_ms, self.window_ms / 1000);
+        let alone = &allowance.counts[policy as usize].alone;
+        if let Some(redis) = app.shared.as_redis() {
+            let ask = self.question(limit, now_ms);
+            if let Together::Decided(decision) = allowance.share(policy).decide(app, redis, self.wait, ask).await {
+                if decision.allowed {
+                    // So that counting alone, should it come to that, begins where this ends.
+                    alone.take(now_ms, window_ms, limit);
+                }
+                return Some(Verdict { policy, decision, window_seconds });
+            }
+        }
+        Some(Verdict { policy, decision: alone.take(now_ms, window_ms, limit), window_seconds })
+    }
+
+    fn question(&self, limit: u64, now_ms: u64) -> Ask {
+        Ask { now_ms, length_ms: self.window_ms, limit, strict: self.strict }
+    }
+
+    /// Counts a request in all of the windows or, when one is full, in none. Answers with the one that refuses, or that
+    /// has least left.
+    async fn admit(&self, app: &AppState, wants: &[Want<'_>], now_ms: u64) -> Option<Verdict> {
+        let mut tightest: Option<Verdict> = None;
+        for (place, want) in wants.iter().enumerate() {
+            let Some(verdict) = self.decide(app, *want, now_ms).await else { continue };
+            if !verdict.decision.allowed {
+                for (policy, allowance, usual) in &wants[..place] {
+                    self.give_back(app, (*policy, allowance, *usual), now_ms);
+                }
+                return Some(verdict);
+            }
+            if tightest.is_none_or(|known| verdict.decision.remaining <= known.decision.remaining) {
+                tightest = Some(verdict);
+            }
+        }
+        tightest
+    }
+
+    fn give_back(&self, app: &AppState, (policy, allowance, usual): Want<'_>, now_ms: u64) {
+        let limit = allowance.limit(policy, usual, now_ms);
+        if app.shared.as_redis().is_some() {
+            allowance.share(policy).give_back(self.question(limit, now_ms));
+        }
+        allowance.counts[policy as usize].alone.give_back_at(now_ms, self.window_ms);
     }
 
     /// The guard against floods from one address.
-    pub fn address(&self, allowance: &Allowance, now_ms: u64) -> Option<Verdict> {
-        self.ask(Policy::Address, &allowance.floods, now_ms, self.address)
+    pub(crate) async fn address(&self, app: &AppState, allowance: &Allowance, now_ms: u64) -> Option<Verdict> {
+        self.admit(app, &[(Policy::Address, allowance, self.address)], now_ms).await
     }
 
     /// Wrong passwords for one account: slower than the other windows, since a person makes few mistakes.
@@ -201,24 +359,55 @@ impl Limits {
         let window_seconds = self.account_window_ms / 1000;
         (self.account > 0).then(|| Verdict {
             policy: Policy::Account,
-            decision: allowance.attempts.take(now_ms, self.account_window_ms, self.account),
+            decision: allowance.counts[Policy::Account as usize].alone.take(
+                now_ms,
+                self.account_window_ms,
+                self.account,
+            ),
             window_seconds,
         })
     }
 
-    /// A request of `class` by a caller who has `calls` in a window, or by an address.
-    pub fn request(&self, class: Class, allowance: &Allowance, calls: Option<u64>, now_ms: u64) -> Option<Verdict> {
+    /// A request of `class`, by a caller or else from an address.
+    pub(crate) async fn request(
+        &self,
+        app: &AppState,
+        class: Class,
+        caller: Option<&Caller>,
+        address: &Allowance,
+        now_ms: u64,
+    ) -> Option<Verdict> {
+        let mut wants = ArrayVec::<Want<'_>, 4>::new();
         match class {
-            Class::Free => None,
-            Class::Login => self.ask(Policy::Logins, &allowance.logins, now_ms, self.login),
-            Class::Call => self.ask(Policy::Calls, &allowance.calls, now_ms, calls.unwrap_or(self.anonymous)),
-            Class::Deploy => {
-                let calls = self.ask(Policy::Calls, &allowance.calls, now_ms, calls.unwrap_or(self.anonymous));
-                match calls {
-                    Some(verdict) if !verdict.decision.allowed => Some(verdict),
-                    calls => self.ask(Policy::Deploys, &allowance.deploys, now_ms, self.deploy).or(calls),
+            Class::Free => return None,
+            Class::Login => wants.push((Policy::Logins, address, self.login)),
+            Class::Call | Class::Deploy => match caller {
+                None => wants.push((Policy::Calls, address, self.anonymous)),
+                Some(caller) => {
+                    wants.push((Policy::Calls, &caller.allowance, self.of_caller(caller.method, caller.plan)));
+                    if let Some(allowance) = &caller.organization_allowance {
+                        wants.push((Policy::Organization, allowance, by_plan(self.organization, caller.plan)));
+                    }
+                    if let Some(allowance) = &caller.project_allowance {
+                        wants.push((Policy::Project, allowance, by_plan(self.project, caller.plan)));
+                    }
+                    if class == Class::Deploy {
+                        wants.push((Policy::Deploys, &caller.allowance, by_plan(self.deploy, caller.plan)));
+                    }
                 }
-            }
+            },
+        }
+        self.admit(app, &wants, now_ms).await
+    }
+
+    /// A new deployment counts for the organization as well, whoever makes it. Errors: the refusal.
+    pub(crate) async fn deployment_of(&self, app: &App, organization: Uuid, plan: Plan) -> Result<(), Failure> {
+        let allowance = app.limiter.of_organization(organization);
+        let now_ms = app.world.now().timestamp_millis().max(0).unsigned_abs();
+        let wants = [(Policy::Deploys, &*allowance, by_plan(self.deploy, plan))];
+        match self.admit(app, &wants, now_ms).await {
+            Some(verdict) if !verdict.decision.allowed => Err(verdict.refusal()),
+            _ => Ok(()),
         }
     }
 }
@@ -230,13 +419,19 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 impl Verdict {
-    pub fn window_seconds(&self) -> u64 {
-        self.window_seconds
-    }
-
     /// Seconds until one more is let in, rounded up.
     pub fn reset_seconds(&self) -> u64 {
         self.decision.reset_ms.div_ceil(1000)
+    }
+
+    /// What the caller is told.
+    pub(crate) fn refusal(&self) -> Failure {
+        let (seconds, limit, what) = (self.reset_seconds(), self.decision.limit, self.policy.as_str());
+        let message = format!(
+            "too many requests: the limit `{what}` is {limit} per {} seconds; try again in {seconds} s",
+            self.window_seconds
+        );
+        Error::new(ErrorCode::RateLimited, message).retry_after(Duration::from_secs(seconds)).into()
     }
 
     /// Writes both families of headers: `X-RateLimit-*` (`Reset` in Unix seconds) and the IETF draft's fields.
@@ -281,20 +476,23 @@ mod tests {
 
     #[test]
     fn the_headers_say_limit_rest_and_time() {
-        let limits = Limits::new(&Config::default());
-        let allowance = Allowance::default();
-        let verdict = limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
+        let window = Window::default();
+        let verdict =
+            || Verdict { policy: Policy::Calls, decision: window.take(14_000, 10_000, 2), window_seconds: 10 };
         let mut headers = http::HeaderMap::new();
-        verdict.write(&mut headers, &mut HeaderText::default(), 14_000);
-        let text = |name: &str| headers[name].to_str().unwrap().to_owned();
-        assert_eq!(text("ratelimit-policy"), "\"calls\";q=2;w=10");
-        assert_eq!(text("ratelimit"), "\"calls\";r=1;t=6");
-        assert_eq!((text("x-ratelimit-limit"), text("x-ratelimit-remaining")), ("2".into(), "1".into()));
-        assert_eq!(text("x-ratelimit-reset"), "20");
+        verdict().write(&mut headers, &mut HeaderText::default(), 14_000);
+        let text = |headers: &http::HeaderMap, name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(text(&headers, "ratelimit-policy"), "\"calls\";q=2;w=10");
+        assert_eq!(text(&headers, "ratelimit"), "\"calls\";r=1;t=6");
+        assert_eq!(text(&headers, "x-ratelimit-limit"), "2");
+        assert_eq!(
+            (text(&headers, "x-ratelimit-remaining"), text(&headers, "x-ratelimit-reset")),
+            ("1".into(), "20".into())
+        );
         assert!(!headers.contains_key("retry-after"));
-        limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
-        let refused = limits.request(Class::Call, &allowance, Some(2), 14_000).unwrap();
+        verdict();
+        let refused = verdict();
         refused.write(&mut headers, &mut HeaderText::default(), 14_000);
-        assert_eq!(headers["retry-after"].to_str().unwrap(), refused.reset_seconds().to_string());
+        assert_eq!(text(&headers, "retry-after"), refused.reset_seconds().to_string());
     }
 }

@@ -1,7 +1,7 @@
 //! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
 
 use clap::{Parser, Subcommand};
-use ogel_server::{billing::catalog, config::Config, dev, keys, lone_ghost, openapi, run, world::World};
+use ogel_server::{billing::catalog, config::Config, dev, keys, limits_cli, lone_ghost, openapi, run, world::World};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
@@ -74,6 +74,13 @@ enum Command {
     /// End sessions
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Show and set limits that somebody has until a certain time
+    Limits {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: LimitsCommand,
+    },
     /// Print the annotated default configuration
     Config {
         /// As the page docs/config.md
@@ -112,6 +119,27 @@ enum Sessions {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+}
+
+/// `ogeld limits`
+#[derive(Subcommand)]
+enum LimitsCommand {
+    /// Those that hold now
+    List,
+    /// Give somebody another limit for a while
+    Set {
+        /// `key_…`, `usr_…`, `org_…`, `proj_…`, or an address
+        holder: String,
+        /// `calls`, `deployments`, `logins`, `address`, `organization` or `project`
+        policy: String,
+        /// Requests in a window; 0 is no limit
+        max_requests: u64,
+        /// For how long
+        #[arg(long)]
+        hours: u64,
+    },
+    /// Go back to the usual limit
+    Remove { holder: String, policy: String },
 }
 
 fn main() -> ExitCode {
@@ -198,6 +226,18 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 store.close().await;
                 Ok::<_, Box<dyn Error>>(())
             })?;
+        }
+        Command::Limits { config, command } => {
+            let config = Config::load(config.as_deref(), &variable)?;
+            drop(start_log(&config)?);
+            let command = match command {
+                LimitsCommand::List => limits_cli::Command::List,
+                LimitsCommand::Set { holder, policy, max_requests, hours } => {
+                    limits_cli::Command::Set { holder, policy, max_requests, hours }
+                }
+                LimitsCommand::Remove { holder, policy } => limits_cli::Command::Remove { holder, policy },
+            };
+            print(&control_plane()?.block_on(limits_cli::run(&config, command))?);
         }
         Command::Dev { data_dir, listen, json } => {
             let mut config = Config::default();

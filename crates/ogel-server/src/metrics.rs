@@ -3,6 +3,7 @@
 //! A counter has one writer, its thread, so counting is a plain load and store that no other core waits for. Labels are
 //! the nouns of the resource table and status classes: their number is fixed, whatever callers send.
 
+pub mod daily;
 mod histogram;
 mod text;
 mod upstreams;
@@ -10,7 +11,10 @@ mod upstreams;
 pub use histogram::Histogram;
 pub use text::{render, render_redis};
 
-use crate::{limits::Policy, resources::RESOURCES};
+use crate::{
+    limits::{POLICIES, Policy},
+    resources::RESOURCES,
+};
 use ogel_proxy::Upstream;
 use std::{
     sync::{
@@ -54,12 +58,13 @@ pub struct Requests {
 pub struct Counters {
     /// One per noun in the table's order, and one for paths without a noun.
     requests: Box<[Requests]>,
+    pub(crate) daily: daily::Daily,
     pub in_flight: Counter,
     pub connections: Counter,
     pub connections_resting: Counter,
     pub connections_opened: Counter,
     pub shed: Counter,
-    pub limited: [Counter; 4],
+    pub limited: [Counter; POLICIES],
     pub log_lines_lost: Counter,
     pub upstream_attempts: Counter,
     pub upstream_failures: Counter,
@@ -71,6 +76,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             requests: (0..=RESOURCES.len()).map(|_| Requests::default()).collect(),
+            daily: daily::Daily::default(),
             in_flight: Counter::default(),
             connections: Counter::default(),
             connections_resting: Counter::default(),

@@ -6,6 +6,7 @@
 
 mod body;
 mod conditional;
+mod consistency;
 mod context;
 mod control;
 mod cors;
@@ -18,7 +19,7 @@ mod target;
 mod trace;
 
 pub(crate) use body::Stalled;
-pub(crate) use conditional::{IfMatch, Version};
+pub(crate) use conditional::{IfMatch, Version, tag_of};
 pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
 pub(crate) use cross_site::refuse_foreign;
 pub(crate) use idempotency::answer_context;
@@ -83,7 +84,7 @@ async fn steps(
     // 6. Floods from one address, before its credential costs us anything.
     let address = peer.address_of(request.headers(), settings, &core.app);
     record.client = address.client;
-    if let Some(verdict) = settings.limits.address(&address.allowance, record.now_ms())
+    if let Some(verdict) = settings.limits.address(&core.app, &address.allowance, record.now_ms()).await
         && !verdict.decision.allowed
     {
         return Err(record.refuse(core, verdict));
@@ -98,8 +99,9 @@ async fn steps(
     record.timing.mark(Timing::Auth);
     // 9. How often they may call, by the class the resource table gives the request.
     let class = resources::class_of(record.noun, request.method(), request.uri().path());
-    let (allowance, calls) = identity.allowance(&settings.limits).unwrap_or((&address.allowance, None));
-    if let Some(verdict) = settings.limits.request(class, allowance, calls, record.now_ms()) {
+    let caller = identity.caller().map(|caller| &**caller);
+    let limits = settings.limits;
+    if let Some(verdict) = limits.request(&core.app, class, caller, &address.allowance, record.now_ms()).await {
         if !verdict.decision.allowed {
             return Err(record.refuse(core, verdict));
         }
@@ -138,6 +140,8 @@ async fn steps(
 pub(crate) fn around_control(routes: Router<App>, app: &App) -> Router<App> {
     // axum runs the layer added last first, so the list is read here from the inside out.
     routes
+        // 15. What a caller has changed they read, wherever they read it. Inside: a token belongs to the task that works.
+        .layer(middleware::from_fn_with_state(app.clone(), consistency::consistent))
         // 14. From here on the control plane's runtime.
         .layer(middleware::from_fn_with_state(app.clone(), control::on_control_plane))
         // 13. `ETag` and `If-None-Match` on what is read.

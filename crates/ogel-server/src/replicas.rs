@@ -3,6 +3,7 @@
 
 use crate::{
     config::Config,
+    limits, metrics, responses,
     run::{Doing as _, StartError},
     state::App,
     world::World,
@@ -49,20 +50,29 @@ pub(crate) fn start(app: &App) {
             () = state.shutdown.cancelled() => {}
         }
     });
+    let state = app.clone();
+    app.in_background(async move { responses::tell(&state).await });
+    let state = app.clone();
+    app.in_background(async move { limits::follow(&state).await });
+    let state = app.clone();
+    app.in_background(async move { metrics::daily::follow(&state).await });
 }
 
 async fn hear(app: &App, mut events: broadcast::Receiver<Event>) {
     loop {
         match events.recv().await {
             Ok(event) if !app.shared.is_news(&event) => {}
+            Ok(event @ Event::Changed { .. }) => app.responses.hear(&event),
             Ok(Event::Signal { name, .. }) => match name.strip_prefix(IDENTITY).map(str::parse) {
                 Some(Ok(subject)) => app.identities.forget_here(subject),
                 None if &*name == IDENTITIES => app.identities.forget_all_here(),
                 // Another build's.
                 _ => {}
             },
-            Ok(Event::Missed) | Err(RecvError::Lagged(_)) => app.identities.forget_all_here(),
-            Ok(_) => {}
+            Ok(Event::Missed) | Err(RecvError::Lagged(_)) => {
+                app.identities.forget_all_here();
+                app.responses.hear(&Event::Missed);
+            }
             // The state is kept by the application, so this is its end.
             Err(RecvError::Closed) => return,
         }

@@ -8,6 +8,7 @@ pub(crate) mod deployments;
 pub(crate) mod domains;
 pub(crate) mod forwarded;
 pub(crate) mod meta;
+pub(crate) mod metrics;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 mod proxied;
@@ -94,6 +95,7 @@ pub const RESOURCES: &[Resource] = &[
         .with_classes(&[("ghost", Class::Free), ("stripe", Class::Free)]),
     Resource::new("billing", Plan::Native, billing::routes),
     Resource::new("admin", Plan::Native, admin::routes),
+    Resource::new("metrics", Plan::Native, metrics::routes),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
     Resource::new("version", Plan::Native, meta::version_routes).unlimited(),

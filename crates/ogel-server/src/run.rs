@@ -56,6 +56,7 @@ pub async fn open_store(config: &Config) -> Result<Store, StartError> {
     Store::connect(&StoreConfig {
         url: config.database.url.expose().to_owned(),
         max_connections: u32::try_from(config.database.max_connections).unwrap_or(16),
+        read_url: config.database.read_url.expose().to_owned(),
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds.max(1)),
     })
@@ -184,8 +185,13 @@ async fn housekeeping(app: &App) {
         let events = app.store.delete_expired_ghost_events(now, BATCH).await;
         // Kept a while longer: a device that asks late is told that its code has expired, not that it never was.
         let logins = app.store.delete_expired_device_logins(now - chrono::TimeDelta::minutes(10), BATCH).await;
+        let first_day = now - chrono::TimeDelta::days(i64::try_from(crate::metrics::daily::KEPT_DAYS).unwrap_or(30));
+        let overrides = app.store.delete_expired_limit_overrides(now, BATCH).await;
+        let days = app.store.delete_daily_before(&first_day.date_naive().to_string()).await;
         for (what, outcome) in [
             ("sessions", sessions),
+            ("overrides of limits", overrides),
+            ("daily figures", days),
             ("idempotency keys", keys),
             ("identity changes", changes),
             ("ids of webhooks", events),
@@ -228,6 +234,7 @@ pub async fn stop(app: &App, running: Running) {
     if tokio::task::spawn_blocking(move || running.edge.join()).await.is_err() {
         tracing::error!("the data plane did not end cleanly");
     }
+    crate::metrics::daily::flush_last(app).await;
     app.background.close();
     let drain = Duration::from_secs(app.config().server.drain_seconds);
     if tokio::time::timeout(drain, app.background.wait()).await.is_err() {

@@ -65,8 +65,9 @@ fn fixed(config: &Config) -> [(&'static str, String); 8] {
             // Secrets are compared, never printed.
             let (database, ghost) = (&config.database, &config.ghost);
             format!(
-                "{} {} {} {} {} {} {} {:?}",
+                "{} {} {} {} {} {} {} {} {:?}",
                 database.url.expose(),
+                database.read_url.expose(),
                 database.max_connections,
                 database.acquire_timeout_seconds,
                 // Not its webhooks' secrets: they are changed while serving.

@@ -15,7 +15,7 @@ use crate::{
     identities::Identities,
     limits::Limiter,
     logs::Logs,
-    metrics::Counters,
+    metrics::{self, Counters},
     objects::Objects,
     passwords::Passwords,
     secrets::Sealer,
@@ -27,7 +27,7 @@ use crate::{
 };
 use arc_swap::Guard;
 use ogel_api::error::Error;
-use ogel_cache::Shared;
+use ogel_cache::{Responses, Shared};
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
 use ogel_proxy::{BreakerConfig, Connector, EjectionConfig, Limits, Random, UpstreamConfig, UpstreamError};
 use ogel_store::{Store, StudioDatabase};
@@ -49,6 +49,12 @@ pub struct AppState {
     pub store: Store,
     /// What replicas share.
     pub shared: Shared,
+    /// Answers of Ghost's, for a moment.
+    pub responses: Arc<Responses>,
+    /// The day's figures on their way to where they are kept.
+    pub(crate) daily: tokio::sync::Mutex<metrics::daily::Collected>,
+    /// Tells this process from others.
+    pub(crate) process: String,
     /// The control plane's connections to Ghost.
     pub ghost: Ghost,
     pub sealer: Sealer,
@@ -126,6 +132,8 @@ impl AppState {
             parts;
         let ghost = upstream.connect()?;
         let identities = Arc::<Identities>::default();
+        let responses = Arc::new(Responses::new(shared.clone(), config.cache.max_bytes));
+        let process = format!("{:016x}", world.entropy.next());
         Ok(Arc::new(Self {
             bridge: Bridge::new(store.clone(), ghost.clone(), sealer.clone(), world.clone()),
             logs: Logs::new(ghost.clone()),
@@ -151,6 +159,9 @@ impl AppState {
             settings: Current::new(config),
             world,
             store,
+            daily: tokio::sync::Mutex::default(),
+            responses,
+            process,
             shared,
             ghost,
             sealer,
@@ -234,6 +245,11 @@ impl AppState {
     /// Starts background work on the control plane; shutdown waits for it.
     pub fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.background.spawn_on(work, &self.control);
+    }
+
+    /// Starts something small on the control plane whose loss would do no harm.
+    pub(crate) fn in_passing(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.control.spawn(work);
     }
 
     /// Runs what blocks or computes for long on a thread of its own.

@@ -6,7 +6,7 @@ use crate::{
     Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
     error::Cap,
     events::{ADD, Said, add_event},
-    pool::{on_read, on_write},
+    pool::{on_list, on_read, on_write},
     usage::{ADD_FOR_PROJECT, hour_of},
     viewer::{seen_by, sees_project},
     words::{Seen, row},
@@ -320,7 +320,7 @@ impl Store {
         request: &PageRequest,
     ) -> Result<Page<Deployment>> {
         let sql = if filter.project.is_some() { PAGE_OF_PROJECT } else { PAGE_OF_ALL };
-        let rows = on_read!(self, db => seen_by!(sqlx::query_as(sql), viewer)
+        let rows = on_list!(self, db => seen_by!(sqlx::query_as(sql), viewer)
             .bind(filter.project.map(|id| id.0)).bind(filter.status.map(DeploymentStatus::as_str)).bind(&filter.branch)
             .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
             .fetch_all(db).await?);

@@ -91,7 +91,7 @@ impl Store {
                 Pool::Lite { read: own.connect_lazy_with(options), write: write.clone() }
             }
         };
-        IdentityFeed { store: Self { pool }, position: None, told: HashSet::new() }
+        IdentityFeed { store: Self { pool, replica: None }, position: None, told: HashSet::new() }
     }
 
     /// Removes what every reader has seen long ago; answers how many.

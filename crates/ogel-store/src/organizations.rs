@@ -5,7 +5,7 @@ use crate::{
     Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
     audit::audited,
     change::is_expected,
-    pool::{on_read, on_write},
+    pool::{on_list, on_read, on_write},
     viewer::{seen_by, sees_any_organization, sees_organization},
     words::{Seen, row},
 };
@@ -86,7 +86,7 @@ impl Store {
 
     /// Those the viewer belongs to. A key bound to a project sees that project's only.
     pub async fn organizations(&self, viewer: &Viewer, request: &PageRequest) -> Result<Page<(Organization, Role)>> {
-        let rows: Vec<Seen<Organization>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+        let rows: Vec<Seen<Organization>> = on_list!(self, db => seen_by!(sqlx::query_as(concat!(
             "SELECT ", columns!(), ", m.role FROM organizations", sees_organization!(),
             "WHERE (organizations.created_at, organizations.id) < ($4, $5) \
              ORDER BY organizations.created_at DESC, organizations.id DESC LIMIT $6")), viewer)

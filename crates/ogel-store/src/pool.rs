@@ -19,6 +19,8 @@ pub struct StoreConfig {
     /// How long one statement may run on PostgreSQL, waits for locks included, before it is
     /// [`StoreError::Unavailable`]: a request's answer would come too late for its caller. SQLite waits five seconds for its lock.
     pub statement_timeout: Duration,
+    /// A PostgreSQL that follows `url`'s, for lists; none if empty.
+    pub read_url: String,
 }
 
 #[derive(Clone)]
@@ -47,6 +49,24 @@ impl std::fmt::Debug for StoreConfig {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) pool: Pool,
+    /// A copy that may be a moment behind.
+    pub(crate) replica: Option<PgPool>,
+}
+
+tokio::task_local! {
+    static FROM_PRIMARY: ();
+}
+
+/// Within `work`, lists come from where was written, not from a copy that may be behind.
+pub async fn from_primary<F: Future>(work: F) -> F::Output {
+    FROM_PRIMARY.scope((), work).await
+}
+
+impl Store {
+    /// The copy, if there is one, it is there, and what is read may be a moment old.
+    pub(crate) fn copy(&self) -> Option<&PgPool> {
+        self.replica.as_ref().filter(|_| FROM_PRIMARY.try_with(|()| ()).is_err())
+    }
 }
 
 /// Runs `$body` with `$db` bound to a pool for reading.
@@ -55,6 +75,22 @@ macro_rules! on_read {
         match &$store.pool {
             $crate::pool::Pool::Pg($db) => $body,
             $crate::pool::Pool::Lite { read: $db, .. } => $body,
+        }
+    };
+}
+
+/// As `on_read!`, for lists: from the copy where there is one, and from the primary if the copy is not there.
+macro_rules! on_list {
+    ($store:expr, $db:ident => $body:expr) => {
+        match $store.copy() {
+            Some($db) => {
+                let listed: $crate::Result<_> = async { Ok($body) }.await;
+                match listed {
+                    Err($crate::StoreError::Unavailable(_)) => on_read!($store, $db => $body),
+                    listed => listed?,
+                }
+            }
+            None => on_read!($store, $db => $body),
         }
     };
 }
@@ -79,7 +115,7 @@ macro_rules! on_write {
         }
     };
 }
-pub(crate) use {on_read, on_write};
+pub(crate) use {on_list, on_read, on_write};
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,7 +136,11 @@ impl Store {
         } else {
             return Err(StoreError::Other("the URL must start with `sqlite:` or `postgres://`".into()));
         };
-        Ok(Self { pool })
+        let replica = match &*config.read_url {
+            "" => None,
+            url => Some(Self::connect_copy(url, config)?),
+        };
+        Ok(Self { pool, replica })
     }
 
     async fn connect_sqlite(config: &StoreConfig) -> Result<Pool> {
@@ -140,6 +180,19 @@ impl Store {
         let write = patiently(|| write().connect_with(options.clone())).await?;
         let read = pool(config.max_connections.clamp(1, 64)).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Pool::Lite { read, write })
+    }
+
+    /// Lazily: a copy that is away must not keep the service from starting.
+    fn connect_copy(url: &str, config: &StoreConfig) -> Result<PgPool> {
+        let options = PgConnectOptions::from_str(url)?.application_name("ogeld (lists)").options([
+            ("search_path", "platform"),
+            ("statement_timeout", "15s"),
+            ("default_transaction_read_only", "on"),
+        ]);
+        // The primary is asked when the copy does not answer, so there is little time for that.
+        let patience = config.acquire_timeout.min(Duration::from_secs(1));
+        let pool = PgPoolOptions::new().max_connections(config.max_connections.max(1)).acquire_timeout(patience);
+        Ok(pool.connect_lazy_with(options))
     }
 
     async fn connect_postgres(config: &StoreConfig) -> Result<Pool> {

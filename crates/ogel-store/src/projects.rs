@@ -5,7 +5,7 @@ use crate::{
     audit::audited,
     change::is_expected,
     organizations::HOLD,
-    pool::on_read,
+    pool::{on_list, on_read},
     viewer::{seen_by, sees_any_project, sees_project},
     words::{Seen, row},
 };
@@ -80,7 +80,7 @@ impl Store {
         organization: Option<OrganizationId>,
         request: &PageRequest,
     ) -> Result<Page<(Project, Role)>> {
-        let rows: Vec<Seen<Project>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+        let rows: Vec<Seen<Project>> = on_list!(self, db => seen_by!(sqlx::query_as(concat!(
             "SELECT ", columns!(), ", m.role FROM projects", sees_project!(),
             "WHERE ($4 IS NULL OR projects.organization_id = $4) AND (projects.created_at, projects.id) < ($5, $6) \
              ORDER BY projects.created_at DESC, projects.id DESC LIMIT $7")), viewer)

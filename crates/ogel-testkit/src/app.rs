@@ -50,6 +50,7 @@ impl TestApp {
         (limits.login, limits.deploy) = (10_000, 10_000);
         config.billing.plans_file = plans(folder.path());
         config.billing.usage_flush_seconds = 1;
+        (limits.organization_free, limits.project_free) = (10_000, 10_000);
         config.database.url = Secret::new(database.url.clone());
         config.database.max_connections = 5;
         config.ghost.url = ghost.api_url();
@@ -58,6 +59,8 @@ impl TestApp {
         config.secrets.encryption_key = Secret::new(Sealer::new_key(&Entropy::System));
         config.deployments.allow_file_urls = true;
         config.deployments.allow_private_hosts = true;
+        // What is changed at Ghost behind our back must show at once; tests about the cache set their own.
+        config.cache.fresh_seconds = 0;
         // Cheap machines must not make logins wait for each other in tests.
         config.auth.concurrent_logins = 8;
         change(&mut config);

@@ -22,7 +22,7 @@ pub use api::{Answer, Api};
 pub use app::{GHOST_SECRET, Replica, TestApp};
 pub use database::Database;
 pub use faults::Network;
-pub use redis::{RedisServer, redis_prefix, redis_url};
+pub use redis::{RedisServer, redis_hash, redis_prefix, redis_url};
 pub use repository::Repository;
 
 use std::time::Duration;

@@ -2,6 +2,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -21,6 +23,19 @@ pub fn redis_prefix() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let nanos = ogel_server::world::Entropy::System.next();
     format!("test-{}-{nanos:x}-{}:", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A hash as it lies in the run's Redis.
+pub fn redis_hash(url: &str, database: u32, key: &str) -> HashMap<String, String> {
+    let address = url.strip_prefix("redis://").unwrap();
+    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+    write!(stream.get_mut(), "SELECT {database}\r\nHGETALL {key}\r\n").unwrap();
+    let mut lines = stream.lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "+OK");
+    let count: usize = lines.next().unwrap().strip_prefix('*').unwrap().parse().unwrap();
+    // Each is its length on a line of its own, then its text.
+    let texts: Vec<String> = lines.take(2 * count).skip(1).step_by(2).collect();
+    texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
 /// A Redis of a test's own, which it may kill, stop, start and empty.
@@ -86,7 +101,7 @@ impl RedisServer {
 
     /// Empties it.
     pub fn flush(&self) {
-        use std::io::{Read as _, Write as _};
+        use std::io::Read as _;
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         stream.write_all(b"FLUSHALL\r\n").unwrap();
         let mut answer = [0; 5];

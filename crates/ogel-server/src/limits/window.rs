@@ -32,8 +32,7 @@ impl Window {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             let (before, current) = counts(word, number);
-            let weighed = (before * (length_ms - elapsed)).div_ceil(length_ms);
-            let used = weighed + current;
+            let used = weighed(before, length_ms, elapsed) + current;
             if used >= limit {
                 let reset_ms = until_free(before, current, limit, length_ms, elapsed);
                 return Decision { allowed: false, limit, remaining: 0, reset_ms };
@@ -61,6 +60,21 @@ impl Window {
     }
 }
 
+impl Window {
+    /// One that was counted and not used after all.
+    pub fn give_back_at(&self, now_ms: u64, length_ms: u64) {
+        let number = (now_ms / length_ms.max(1)) & 0xffff;
+        let one_less = |word: u64| (word >> 48 == number && word & MAX_LIMIT > 0).then(|| word - 1);
+        // Of a window that is over it makes no difference.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+}
+
+/// What the earlier window counts for when `elapsed` of the current one is over.
+pub(super) fn weighed(before: u64, length_ms: u64, elapsed: u64) -> u64 {
+    (before * (length_ms - elapsed)).div_ceil(length_ms)
+}
+
 /// What the window before `number` and `number` itself have counted.
 fn counts(word: u64, number: u64) -> (u64, u64) {
     let (stored, before, current) = (word >> 48, (word >> 24) & MAX_LIMIT, word & MAX_LIMIT);
@@ -72,7 +86,7 @@ fn counts(word: u64, number: u64) -> (u64, u64) {
 }
 
 /// Milliseconds until the weighed sum leaves room for one.
-fn until_free(before: u64, current: u64, limit: u64, length: u64, elapsed: u64) -> u64 {
+pub(super) fn until_free(before: u64, current: u64, limit: u64, length: u64, elapsed: u64) -> u64 {
     // `count` in the earlier window weighs at most `room` once this much of the sliding window has passed it.
     let passed = |count: u64, room: u64| length - (room * length / count.max(1)).min(length);
     if current < limit {
@@ -134,6 +148,16 @@ mod tests {
         assert_eq!(admitted(&window, 5_000, 10, 3), 3);
         window.give_back();
         assert_eq!(admitted(&window, 5_000, 10, 3), 1);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_in_its_own_window() {
+        let window = Window::default();
+        assert_eq!(admitted(&window, 5_000, 10, 10), 10);
+        window.give_back_at(5_000, LENGTH);
+        assert_eq!(admitted(&window, 5_000, 10, 10), 1);
+        window.give_back_at(5_000 + LENGTH, LENGTH);
+        assert_eq!(admitted(&window, 5_000, 10, 10), 0, "of another window");
     }
 
     #[test]

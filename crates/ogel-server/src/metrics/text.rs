@@ -5,7 +5,6 @@ use crate::{limits::Policy, resources::RESOURCES};
 use std::{fmt::Write as _, sync::Arc};
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const POLICIES: [Policy; 4] = [Policy::Calls, Policy::Deploys, Policy::Logins, Policy::Address];
 
 /// The page `/metrics`.
 pub fn render(threads: &[Arc<Counters>]) -> String {
@@ -44,7 +43,7 @@ pub fn render(threads: &[Arc<Counters>]) -> String {
     }
 
     head(&mut page, "ogel_rate_limited_total", "counter", "Requests refused because a limit was reached.");
-    for policy in POLICIES {
+    for policy in Policy::ALL {
         let total = sum(threads, |counters| &counters.limited[policy as usize]);
         let _ = writeln!(page, "ogel_rate_limited_total{{policy=\"{}\"}} {total}", policy.as_str());
     }

@@ -44,6 +44,15 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+fn hash_of(body: &[u8]) -> String {
+    hex::encode(&Sha256::digest(body)[..16])
+}
+
+/// The strong tag of a body, quotes included.
+pub(crate) fn tag_of(body: &[u8]) -> String {
+    format!("\"{}\"", hash_of(body))
+}
+
 pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let wanted = request.headers().get(header::IF_NONE_MATCH).cloned();
@@ -67,10 +76,12 @@ pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> 
         let lost = ogel_api::error::Error::internal("an answer in memory could not be read");
         return crate::error::Failure::from(lost).into_response();
     };
-    let hash = hex::encode(&Sha256::digest(&bytes)[..16]);
-    let tag = match version {
-        Some(Version(version)) => format!("\"v{version}.{hash}\""),
-        None => format!("\"{hash}\""),
+    // What was kept has been hashed before.
+    let known = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let tag = match (known, version) {
+        (Some(known), _) => known,
+        (None, Some(Version(version))) => format!("\"v{version}.{}\"", hash_of(&bytes)),
+        (None, None) => tag_of(&bytes),
     };
     let matches = is_read
         && wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {

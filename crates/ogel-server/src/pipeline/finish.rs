@@ -14,7 +14,7 @@ use crate::{
 use axum::{body::Body, extract::MatchedPath};
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
-use ogel_api::error::{Error, ErrorCode};
+use ogel_api::error::Error;
 use ogel_proxy::AttemptLog;
 use std::{
     net::IpAddr,
@@ -105,12 +105,7 @@ impl Record {
     pub(super) fn refuse(&mut self, core: &Core, verdict: Verdict) -> Failure {
         core.counters.limited(verdict.policy);
         self.limit = Some(verdict);
-        let (seconds, limit, what) = (verdict.reset_seconds(), verdict.decision.limit, verdict.policy.as_str());
-        let message = format!(
-            "too many requests: the limit `{what}` is {limit} per {} seconds; try again in {seconds} s",
-            verdict.window_seconds()
-        );
-        Error::new(ErrorCode::RateLimited, message).retry_after(Duration::from_secs(seconds)).into()
+        verdict.refusal()
     }
 }
 
@@ -152,6 +147,9 @@ pub(super) fn finish(
     }
     log(core, record, &answer, failure.as_deref(), took);
     core.counters.request(record.noun, answer.status(), took);
+    if let Some(noun) = record.noun {
+        core.counters.daily.count(record.at, noun, answer.status().as_u16(), took);
+    }
     // Nobody pays for what failed on our side.
     if !answer.status().is_server_error()
         && let Some(payer) = record.context.as_ref().and_then(|context| context.payer.get())

@@ -263,6 +263,8 @@ async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Opti
             studio: None,
             expires_at,
             allowance: app.limiter.of_key(key.id.0),
+            organization_allowance: key.organization_id.map(|id| app.limiter.of_organization(id.0)),
+            project_allowance: key.project_id.map(|id| app.limiter.of_project(id.0)),
             log_id: key.id.to_string(),
             noted: Noted::at(key.last_used_at),
         }));
@@ -271,6 +273,8 @@ async fn look_up(app: &App, question: &Question, hash: &[u8; 32]) -> Result<Opti
     let viewer = Viewer { user: user.id, organization: None, project: None };
     Ok(Some(Caller {
         allowance: app.limiter.of_user(user.id.0),
+        organization_allowance: None,
+        project_allowance: None,
         log_id: user.id.to_string(),
         user,
         method: AuthMethod::Session,

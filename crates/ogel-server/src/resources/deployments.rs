@@ -188,6 +188,8 @@ async fn start(
     let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
     require_role(role, Role::Developer)?;
     let (caps, plan) = admission::admit(app, project.organization_id).await?;
+    let limits = app.config().limits;
+    limits.deployment_of(app, project.organization_id.0, plan).await?;
     repository::check(app, body).await?;
     let id = DeploymentId(app.world.uuid());
     let env = body

@@ -12,6 +12,7 @@ use crate::{
     extract::{Json, NoParameters, Path, Query, invalid_field},
     objects::{self, Ids},
     pipeline::RequestContext,
+    responses::{self, DOMAINS, Wish},
     state::App,
 };
 use axum::{
@@ -124,13 +125,29 @@ async fn list_domains(
     State(app): State<App>,
     caller: Allowed<scope::DomainsRead>,
     Query(query): Query<ListParameters>,
+    wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
     let project = query.project()?;
     let access = access::of_project(&app, &caller.caller, project).await?;
     context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Domain).await?;
-    let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
+    let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
+    let (state, at) = (app.clone(), access.clone());
+    let read = async move { read_page(state, caller.caller, query, context, at, after).await };
+    responses::answer(&app, wish, &access, DOMAINS, format!("domains|{limit}|{last:?}"), read).await
+}
+
+async fn read_page(
+    app: App,
+    caller: Arc<Caller>,
+    query: ListParameters,
+    context: RequestContext,
+    access: Arc<Access>,
+    after: Option<Arc<GhostObject>>,
+) -> Result<Response> {
+    let project = access.project.id;
+    let Some(mut acting) = Acting::known(&app, &caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
         return Ok(Json(DomainList { domains: Vec::new(), pagination }).into_response());
     };
@@ -176,11 +193,25 @@ async fn get_domain(
     caller: Allowed<scope::DomainsRead>,
     Path(id): Path<DomainId>,
     _: Query<NoParameters>,
+    wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    let known = Acting::known(&app, &caller.caller, &access).await?;
+    let (state, at) = (app.clone(), access.clone());
+    let read = async move { read_one(state, caller.caller, id, context, object, at).await };
+    responses::answer(&app, wish, &access, DOMAINS, format!("domain|{id}"), read).await
+}
+
+async fn read_one(
+    app: App,
+    caller: Arc<Caller>,
+    id: DomainId,
+    context: RequestContext,
+    object: Arc<GhostObject>,
+    access: Arc<Access>,
+) -> Result<Response> {
+    let known = Acting::known(&app, &caller, &access).await?;
     let mut acting = known.ok_or_else(|| Error::not_found("domain", id))?;
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
         context.call(),
@@ -214,12 +245,16 @@ async fn create_domain(
     let new = CreateDomain { domain_id: &object.ghost_id, domain: &name, site_id: site.as_deref() };
     let made = acting!(&app, acting, |credential, at| app.ghost.create_domain(context.call(), credential, at, &new));
     match made {
-        Ok(answer) => shown(&app, StatusCode::CREATED, id, project, answer.read()?).await,
+        Ok(answer) => {
+            let response = shown(&app, StatusCode::CREATED, id, project, answer.read()?).await?;
+            Ok(responses::after_change(&app, project, DOMAINS, response).await)
+        }
         Err(error) => {
             // Whatever may have been made keeps its id.
             if !error.may_have_been_processed {
                 objects::forget(&app, &object).await?;
             }
+            responses::changed(&app, project, DOMAINS).await;
             Err(error.into())
         }
     }
@@ -254,8 +289,22 @@ async fn update_domain(
             acting!(&app, acting, |credential, at| ghost.update_domain(context.call(), credential, at, at_ghost, site))
         }
     };
+    answered(&app, id, object.project_id, changed).await
+}
+
+/// The answer to a change; one that failed may have been done all the same.
+async fn answered(
+    app: &App,
+    id: DomainId,
+    project: ProjectId,
+    changed: Result<ogel_ghost::Answer<DomainDoc<'static>>, ogel_ghost::GhostError>,
+) -> Result<Response> {
+    if changed.is_err() {
+        responses::changed(app, project, DOMAINS).await;
+    }
     let answer = changed.map_err(|error| refused(error, "domain", id))?;
-    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
+    let response = shown(app, StatusCode::OK, id, project, answer.read()?).await?;
+    Ok(responses::after_change(app, project, DOMAINS, response).await)
 }
 
 /// Asks DNS now. The answer shows what it should say and what it does say; `status` is the result. Takes the role developer.
@@ -274,8 +323,7 @@ async fn verify_domain(
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let checked = acting!(&app, acting, |credential, at| ghost.verify_domain(context.call(), credential, at, at_ghost));
-    let answer = checked.map_err(|error| refused(error, "domain", id))?;
-    shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await
+    answered(&app, id, object.project_id, checked).await
 }
 
 /// Removes a domain, which is no longer served. Takes the role developer.
@@ -287,7 +335,7 @@ async fn delete_domain(
     caller: Allowed<scope::DomainsWrite>,
     Path(id): Path<DomainId>,
     _: Query<NoParameters>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
@@ -299,5 +347,14 @@ async fn delete_domain(
     if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
         objects::forget(&app, &object).await?;
     }
-    outcome.map(|()| StatusCode::NO_CONTENT)
+    match outcome {
+        Ok(()) => {
+            let response = StatusCode::NO_CONTENT.into_response();
+            Ok(responses::after_change(&app, object.project_id, DOMAINS, response).await)
+        }
+        Err(failure) => {
+            responses::changed(&app, object.project_id, DOMAINS).await;
+            Err(failure)
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     objects,
     pipeline::RequestContext,
     repository,
+    responses::{self, SITES, SITES_AND_DOMAINS, Wish},
     state::App,
 };
 use axum::{
@@ -71,13 +72,29 @@ async fn list_sites(
     State(app): State<App>,
     caller: Allowed<scope::SitesRead>,
     Query(query): Query<ListParameters>,
+    wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
     let project = query.project()?;
     let access = access::of_project(&app, &caller.caller, project).await?;
     context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Site).await?;
-    let Some(mut acting) = Acting::known(&app, &caller.caller, &access).await? else {
+    let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
+    let (state, at) = (app.clone(), access.clone());
+    let read = async move { read_page(state, caller.caller, query, context, at, after).await };
+    responses::answer(&app, wish, &access, SITES, format!("sites|{limit}|{last:?}"), read).await
+}
+
+async fn read_page(
+    app: App,
+    caller: Arc<Caller>,
+    query: ListParameters,
+    context: RequestContext,
+    access: Arc<Access>,
+    after: Option<Arc<GhostObject>>,
+) -> Result<Response> {
+    let project = access.project.id;
+    let Some(mut acting) = Acting::known(&app, &caller, &access).await? else {
         let pagination = proxied::pagination(None, false);
         return Ok(Json(SiteList { sites: Vec::new(), pagination }).into_response());
     };
@@ -122,11 +139,25 @@ async fn get_site(
     caller: Allowed<scope::SitesRead>,
     Path(id): Path<SiteId>,
     _: Query<NoParameters>,
+    wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    let known = Acting::known(&app, &caller.caller, &access).await?;
+    let (state, at) = (app.clone(), access.clone());
+    let read = async move { read_one(state, caller.caller, id, context, object, at).await };
+    responses::answer(&app, wish, &access, SITES, format!("site|{id}"), read).await
+}
+
+async fn read_one(
+    app: App,
+    caller: Arc<Caller>,
+    id: SiteId,
+    context: RequestContext,
+    object: Arc<GhostObject>,
+    access: Arc<Access>,
+) -> Result<Response> {
+    let known = Acting::known(&app, &caller, &access).await?;
     let mut acting = known.ok_or_else(|| Error::not_found("site", id))?;
     let answer = acting!(&app, acting, |credential, at| context.core.ghost.get_site(
         context.call(),
@@ -170,12 +201,16 @@ async fn create_site(
     let fields = SiteFields { site_id: Some(&object.ghost_id), ..fields };
     let made = acting!(&app, acting, |credential, at| app.ghost.create_site(context.call(), credential, at, &fields));
     match made {
-        Ok(answer) => Ok((StatusCode::CREATED, Json(wire(id, body.project_id, answer.read()?))).into_response()),
+        Ok(answer) => {
+            let response = (StatusCode::CREATED, Json(wire(id, body.project_id, answer.read()?))).into_response();
+            Ok(responses::after_change(&app, body.project_id, SITES, response).await)
+        }
         Err(error) => {
             // Whatever may have been made keeps its id.
             if !error.may_have_been_processed {
                 objects::forget(&app, &object).await?;
             }
+            responses::changed(&app, body.project_id, SITES).await;
             Err(error.into())
         }
     }
@@ -211,8 +246,13 @@ async fn update_site(
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let changed =
         acting!(&app, acting, |credential, at| ghost.update_site(context.call(), credential, at, at_ghost, &fields));
+    if changed.is_err() {
+        // It may have been done all the same.
+        responses::changed(&app, object.project_id, SITES).await;
+    }
     let answer = changed.map_err(|error| refused(error, "site", id))?;
-    Ok(Json(wire(id, object.project_id, answer.read()?)).into_response())
+    let response = Json(wire(id, object.project_id, answer.read()?)).into_response();
+    Ok(responses::after_change(&app, object.project_id, SITES, response).await)
 }
 
 /// Deletes a site; its deployments stay. Takes the role developer.
@@ -224,7 +264,7 @@ async fn delete_site(
     caller: Allowed<scope::SitesWrite>,
     Path(id): Path<SiteId>,
     _: Query<NoParameters>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
     require_role(access.role, Role::Developer)?;
@@ -236,5 +276,14 @@ async fn delete_site(
     if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
         objects::forget(&app, &object).await?;
     }
-    outcome.map(|()| StatusCode::NO_CONTENT)
+    match outcome {
+        Ok(()) => {
+            let response = StatusCode::NO_CONTENT.into_response();
+            Ok(responses::after_change(&app, object.project_id, SITES_AND_DOMAINS, response).await)
+        }
+        Err(failure) => {
+            responses::changed(&app, object.project_id, SITES_AND_DOMAINS).await;
+            Err(failure)
+        }
+    }
 }

@@ -61,6 +61,8 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
     let expires_at = claims.expires_at;
     Ok(Some(Caller {
         allowance: app.limiter.of_user(user.id.0),
+        organization_allowance: None,
+        project_allowance: None,
         log_id: user.id.to_string(),
         user,
         method: AuthMethod::StudioSession,

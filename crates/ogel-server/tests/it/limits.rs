@@ -126,3 +126,139 @@ async fn a_flood_from_one_address_is_refused_whatever_it_sends() {
     assert!(metrics.contains("ogel_rate_limited_total{policy=\"address\"} 1"), "{metrics}");
     app.stop().await;
 }
+
+/// Requests in random order over all replicas at once; how many were let in.
+async fn storm(keys: &[Api], tries: usize, random: &ogel_server::world::Entropy) -> usize {
+    let calls = (0..tries).map(|_| {
+        let key = keys[usize::try_from(random.next()).unwrap() % keys.len()].clone();
+        async move { key.get("/auth/session").await.status.as_u16() }
+    });
+    futures_util::future::join_all(calls).await.into_iter().filter(|status| *status == 200).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_together_admit_the_limit_and_at_most_one_more_each() {
+    const REPLICAS: usize = 3;
+    for strict in [false, true] {
+        let app = crate::replicas::shared_with(Database::Postgres, |config| {
+            config.limits = Config::default().limits;
+            config.limits.strict = strict;
+            config.limits.login = 1000;
+        })
+        .await;
+        let others = [app.replica().await, app.replica().await];
+        crate::replicas::connected(&app.app).await;
+        let ada = app.sign_up("ada").await;
+        let key = key_of(&ada).await;
+        let mut keys = vec![key.clone()];
+        for other in &others {
+            crate::replicas::connected(&other.app).await;
+            keys.push(other.api(&key));
+        }
+        let clocks = [&app.app, &others[0].app, &others[1].app].map(|app| app.world.clock.clone());
+        let to = |at: chrono::DateTime<chrono::Utc>| clocks.iter().for_each(|clock| clock.advance(at - clock.now()));
+        // The middle of a window, and the same one for all.
+        let start = chrono::DateTime::from_timestamp(clocks[0].now().timestamp() / 10 * 10 + 25, 0).unwrap();
+        let seed = ogel_server::world::Entropy::System.next();
+        let random = ogel_server::world::Entropy::seeded(seed);
+        for round in 0..6 {
+            // Windows with nothing between them, so that nothing of one weighs on the next.
+            to(start + chrono::TimeDelta::seconds(30 * round));
+            let admitted = storm(&keys, 60, &random).await;
+            let most = if strict { 10 } else { 10 + REPLICAS };
+            assert!(admitted <= most, "seed {seed}, strict {strict}: {admitted}");
+            // What a replica has fetched and not used is missing elsewhere: one each, at this limit.
+            assert!(admitted >= 10 - REPLICAS, "seed {seed}, strict {strict}: {admitted}");
+        }
+        // A refusal names the second in which it ends, at whichever replica.
+        let refused = keys[1].get("/auth/session").await;
+        let wait: i64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        let now = clocks[0].now();
+        to(now + chrono::TimeDelta::seconds(wait - 1));
+        assert_eq!(storm(&keys, 9, &random).await, 0, "seed {seed}, strict {strict}");
+        to(now + chrono::TimeDelta::seconds(wait));
+        assert!(storm(&keys, 9, &random).await >= 1, "seed {seed}, strict {strict}");
+        for other in others {
+            other.stop().await;
+        }
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_each_replica_counts_for_itself_and_nobody_is_refused_for_it() {
+    let mut redis = ogel_testkit::RedisServer::start();
+    let url = redis.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| {
+        config.limits = Config::default().limits;
+        config.limits.login = 1000;
+        config.redis.url = ogel_server::config::Secret::new(url);
+    })
+    .await;
+    crate::replicas::connected(&app.app).await;
+    let ada = app.sign_up("ada").await;
+    let key = key_of(&ada).await;
+    assert_eq!(admitted(&key, 4).await, 4);
+    redis.kill();
+    // What was let in before counts on.
+    assert_eq!(admitted(&key, 14).await, 6);
+    app.app.world.clock.advance(chrono::TimeDelta::seconds(30));
+    assert_eq!(admitted(&key, 14).await, 10);
+    redis.up();
+    crate::replicas::connected(&app.app).await;
+    app.app.world.clock.advance(chrono::TimeDelta::seconds(30));
+    redis.pause();
+    assert_eq!(admitted(&key, 14).await, 10);
+    redis.resume();
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_one_organization_share_its_limit_and_an_operator_can_raise_it_for_a_while() {
+    let app = TestApp::start_with(Database::Sqlite, |config| {
+        config.limits.organization_free = 15;
+        config.limits.project_free = 5;
+    })
+    .await;
+    let ada = app.sign_up("ada").await;
+    let organization = ada.get("/organizations").await.expect(200)["organizations"][0]["id"].clone();
+    let project = ada.project("shop").await;
+    let bound = |field: &'static str, id: serde_json::Value| {
+        let ada = &ada;
+        async move {
+            let mut body = json!({ "name": "k" });
+            body[field] = id;
+            let made = ada.post("/auth/api-keys", body).await.expect(201);
+            ada.with_token(made["secret"].as_str())
+        }
+    };
+    let (one, two) =
+        (bound("organizationId", organization.clone()).await, bound("organizationId", organization.clone()).await);
+    assert_eq!(admitted(&one, 9).await + admitted(&two, 9).await, 15);
+    let refused = one.get("/auth/session").await;
+    assert!(refused.headers["ratelimit-policy"].to_str().unwrap().starts_with("\"organization\";q=15"));
+    assert_eq!(admitted(&bound("projectId", json!(project)).await, 9).await, 5);
+    // An operator, at the terminal.
+    let config = app.app.config();
+    let run = |command| ogel_server::limits_cli::run(&config, command);
+    use ogel_server::limits_cli::Command;
+    let holder = organization.as_str().unwrap().to_owned();
+    let set =
+        |hours| Command::Set { holder: holder.clone(), policy: "organization".to_owned(), max_requests: 40, hours };
+    assert!(run(set(1)).await.unwrap().contains("40 until"));
+    assert!(run(Command::List).await.unwrap().contains("organization 40 until"));
+    eventually("the override is known", || async { (admitted(&one, 1).await == 1).then_some(()) }).await;
+    let raised = one.get("/auth/session").await;
+    assert!(
+        raised.headers["ratelimit-policy"].to_str().unwrap().starts_with("\"organization\";q=40"),
+        "{:?}",
+        raised.headers
+    );
+    // It ends by itself. (The terminal's clock is the machine's, which has gone on a little.)
+    app.app.world.clock.advance(chrono::TimeDelta::minutes(61));
+    assert_eq!(admitted(&one, 20).await, 15);
+    assert!(run(Command::Remove { holder: "nobody".to_owned(), policy: "calls".to_owned() }).await.is_err());
+    assert!(run(Command::Remove { holder, policy: "organization".to_owned() }).await.is_ok());
+    drop(config);
+    app.stop().await;
+}

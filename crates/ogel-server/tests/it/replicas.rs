@@ -1,14 +1,20 @@
 //! Two replicas on one database, one Redis: what is revoked at one ends at the other, and what happens when Redis does not
 //! answer.
 
-use ogel_server::config::Secret;
+use ogel_server::config::{Config, Secret};
 use ogel_testkit::{Database, RedisServer, TestApp, eventually, redis_prefix, redis_url};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// With the run's Redis, patient enough for a busy machine.
 pub(crate) async fn shared(database: Database) -> TestApp {
+    shared_with(database, |_| {}).await
+}
+
+/// The same, with settings changed before the start.
+pub(crate) async fn shared_with(database: Database, change: impl FnOnce(&mut Config)) -> TestApp {
     TestApp::start_with(database, |config| {
+        change(config);
         config.redis.url = Secret::new(redis_url());
         config.redis.prefix = redis_prefix();
         config.redis.wait_ms = 1000;

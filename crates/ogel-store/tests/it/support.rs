@@ -186,7 +186,7 @@ impl Open {
 
 pub(crate) fn config(url: &str) -> StoreConfig {
     let (acquire_timeout, statement_timeout) = (Duration::from_secs(30), Duration::from_secs(15));
-    StoreConfig { url: url.to_owned(), max_connections: 5, acquire_timeout, statement_timeout }
+    StoreConfig { url: url.to_owned(), max_connections: 5, acquire_timeout, statement_timeout, read_url: String::new() }
 }
 
 async fn execute(url: &str, sql: &str) {

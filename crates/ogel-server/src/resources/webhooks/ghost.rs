@@ -8,6 +8,7 @@ use crate::{
         Received,
         signature::{self, Refused},
     },
+    responses::{self, SITES_AND_DOMAINS},
     state::App,
     tracker,
 };
@@ -131,10 +132,13 @@ async fn take(app: &App, event: &Event, id_hash: &[u8; 32]) -> Result<Received> 
     };
     let received = match row {
         Some(row) if !row.status.is_terminal() => {
+            let project = row.project_id;
             let looked = tokio::time::timeout(PATIENCE, tracker::look(app, row)).await;
             looked.map_err(|_| {
                 Failure::new(ErrorCode::UpstreamTimeout, "the deployment backend did not answer about its own event")
             })??;
+            // What the project shows may have changed with it.
+            responses::changed(app, project, SITES_AND_DOMAINS).await;
             Received::Applied
         }
         _ if !known => Received::UnknownType,

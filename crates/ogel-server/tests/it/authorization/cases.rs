@@ -381,6 +381,7 @@ pub(super) fn cases() -> Vec<Case> {
             NotFound,
             Role::Developer,
         ),
+        case("get_metrics", get.clone(), "/metrics/sites", none.clone(), "admin", NoOperator, Role::Owner),
         case("list_queues", get.clone(), "/admin/queues", none.clone(), "admin", NoOperator, Role::Owner),
         case("get_build", get.clone(), "/builds/{build}", none.clone(), "builds:read", NotFound, Role::Viewer),
         case(

@@ -1,0 +1,246 @@
+//! A replica's share of a window that all replicas count together, so that deciding does not mean asking.
+//!
+//! Shares are taken from Redis in one step each and are valid in the fixed window they were counted in. A request that
+//! finds some of the share left takes it; at the last of it more is fetched beside the request. The first request of a
+//! window is let in on credit. Only a burst that uses a share up faster than Redis answers waits, `redis.wait_ms` at most.
+//! So N replicas admit at most N more than the limit in a window, one on credit each; without an answer from Redis
+//! each counts for itself.
+
+use super::window::{self, Decision};
+use crate::state::AppState;
+use ogel_cache::{Lease, Redis};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+/// What all replicas together say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Together {
+    Decided(Decision),
+    /// No answer: count for yourself.
+    Unknown,
+}
+
+/// The limit that is asked for and the moment it is asked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub now_ms: u64,
+    pub length_ms: u64,
+    pub limit: u64,
+    /// Every request asks, and waits for the answer.
+    pub strict: bool,
+}
+
+impl Ask {
+    /// The fixed window, as the low half of a [`Share`]'s word has it.
+    fn number(&self) -> u32 {
+        u32::try_from((self.now_ms / self.length_ms) & u64::from(u32::MAX)).unwrap_or_default()
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.now_ms % self.length_ms
+    }
+
+    /// How many are fetched at once.
+    fn lease(&self) -> u64 {
+        if self.strict { 0 } else { (self.limit / 10).clamp(1, 1000) }
+    }
+}
+
+pub(crate) struct Share {
+    /// Whose it is, at Redis.
+    holder: Box<str>,
+    /// The number of the fixed window in 32 bits, what is left of the share in 32.
+    word: AtomicU64,
+    /// Until when nobody is let in, in Unix milliseconds.
+    full_until: AtomicU64,
+    /// How many more all replicas would let in, as of the last answer.
+    free: AtomicU64,
+    asking: AtomicBool,
+    failed: AtomicBool,
+    waiting: AtomicU32,
+    news: Notify,
+}
+
+/// What the start of a fixed window found.
+struct Start {
+    /// The last window's number and what nobody took of its share.
+    leftover: (u32, u32),
+}
+
+impl Share {
+    pub(crate) fn new(holder: impl Into<Box<str>>) -> Self {
+        Self {
+            holder: holder.into(),
+            // A window that is never now, with nothing left.
+            word: AtomicU64::new(u64::from(u32::MAX) << 32),
+            full_until: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+            asking: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            news: Notify::new(),
+        }
+    }
+
+    /// One of what is left; answers with what is left then.
+    fn take(&self, number: u32) -> Option<u32> {
+        let one_less = |word: u64| (halves(word).0 == number && halves(word).1 > 0).then(|| word - 1);
+        self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok().map(|word| halves(word).1 - 1)
+    }
+
+    /// Whoever comes first in a fixed window, and nobody after, gets what remains of the last one.
+    fn begin(&self, number: u32) -> Option<Start> {
+        let fresh = |word: u64| (halves(word).0 != number).then(|| u64::from(number) << 32);
+        let before = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fresh).ok()?;
+        Some(Start { leftover: halves(before) })
+    }
+
+    fn add(&self, number: u32, more: u64) {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let added = |word: u64| {
+            let (known, left) = halves(word);
+            (known == number).then(|| u64::from(number) << 32 | u64::from(left.saturating_add(more)))
+        };
+        // A window that is over needs none of it.
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
+    }
+
+    /// One that was taken and not used after all.
+    pub(crate) fn give_back(&self, ask: Ask) {
+        self.add(ask.number(), 1);
+    }
+
+    fn full(&self, ask: Ask) -> Option<Decision> {
+        let until = self.full_until.load(Ordering::Relaxed);
+        (until > ask.now_ms).then(|| Decision {
+            allowed: false,
+            limit: ask.limit,
+            remaining: 0,
+            reset_ms: until - ask.now_ms,
+        })
+    }
+
+    fn admitted(&self, ask: Ask, left: u32) -> Together {
+        let remaining = (self.free.load(Ordering::Relaxed) + u64::from(left)).min(ask.limit.saturating_sub(1));
+        Together::Decided(Decision {
+            allowed: true,
+            limit: ask.limit,
+            remaining,
+            reset_ms: ask.length_ms - ask.elapsed(),
+        })
+    }
+
+    /// Decides from what is here, as far as that goes.
+    fn here(&self, ask: Ask) -> Option<Together> {
+        let taken = self.take(ask.number()).map(|left| self.admitted(ask, left));
+        taken.or_else(|| self.full(ask).map(Together::Decided))
+    }
+
+    /// Waits at most `wait`, and only where the share is used up.
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        app: &AppState,
+        redis: &Arc<Redis>,
+        wait: Duration,
+        ask: Ask,
+    ) -> Together {
+        if redis.limits_are_away() {
+            return Together::Unknown;
+        }
+        if let Some(decided) = self.here(ask) {
+            if !ask.strict && u64::from(halves(self.word.load(Ordering::Relaxed)).1) <= ask.lease() / 4 {
+                self.fetch(app, redis, ask, 0);
+            }
+            return decided;
+        }
+        if let Some(start) = self.begin(ask.number()) {
+            self.give_back_at_redis(app, redis, ask, &start);
+            if !ask.strict {
+                // What was free in the window before says nothing of this one.
+                self.free.store(ask.limit.saturating_sub(1), Ordering::Relaxed);
+                self.fetch(app, redis, ask, 1);
+                return self.admitted(ask, 0);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let decided = self.wait(app, redis, Instant::now() + wait, ask).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        decided
+    }
+
+    async fn wait(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, until: Instant, ask: Ask) -> Together {
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(decided) = self.here(ask) {
+                return decided;
+            }
+            self.failed.store(false, Ordering::Relaxed);
+            self.fetch(app, redis, ask, 0);
+            if timeout_at(until, news).await.is_err() || self.failed.load(Ordering::Relaxed) {
+                return Together::Unknown;
+            }
+        }
+    }
+
+    /// Asks Redis for more, unless that is being done.
+    fn fetch(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask, debt: u64) {
+        if self.asking.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let (share, redis) = (self.clone(), redis.clone());
+        app.in_passing(async move {
+            let want = ask.lease().max(share.waiting.load(Ordering::Relaxed).into());
+            let answer = redis.lease(&share.lease(ask, i64::try_from(want).unwrap_or(i64::MAX), debt)).await;
+            match answer {
+                Ok(grant) => share.hear(ask, want, grant.granted, grant.before, grant.current),
+                Err(_) => share.failed.store(true, Ordering::Relaxed),
+            }
+            share.asking.store(false, Ordering::Release);
+            share.news.notify_waiters();
+        });
+    }
+
+    fn lease(&self, ask: Ask, want: i64, debt: u64) -> Lease<'_> {
+        let Ask { now_ms, length_ms, limit, .. } = ask;
+        Lease { holder: &self.holder, limit, now_ms, length_ms, want, debt }
+    }
+
+    fn hear(&self, ask: Ask, want: u64, granted: u64, before: u64, current: u64) {
+        let used = window::weighed(before, ask.length_ms, ask.elapsed()) + current;
+        self.free.store(ask.limit.saturating_sub(used), Ordering::Relaxed);
+        if granted > 0 {
+            self.add(ask.number(), granted);
+        } else if want > 0 {
+            let reset = window::until_free(before, current, ask.limit, ask.length_ms, ask.elapsed());
+            self.full_until.store(ask.now_ms + reset, Ordering::Relaxed);
+        }
+    }
+
+    /// What nobody took in the window before must not weigh on this one.
+    fn give_back_at_redis(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask, start: &Start) {
+        let (number, left) = start.leftover;
+        if left == 0 || number != ask.number().wrapping_sub(1) {
+            return;
+        }
+        let (share, redis) = (self.clone(), redis.clone());
+        let then = Ask { now_ms: ask.now_ms.saturating_sub(ask.length_ms), ..ask };
+        app.in_passing(async move {
+            // Lost, it makes the limit a little tighter for one window.
+            let _ = redis.lease(&share.lease(then, -i64::from(left), 0)).await;
+        });
+    }
+}
+
+fn halves(word: u64) -> (u32, u32) {
+    (u32::try_from(word >> 32).unwrap_or_default(), u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default())
+}

@@ -1,0 +1,229 @@
+//! Answers that are kept: for whom, how long, and how soon a change shows, here and at another replica.
+
+use crate::{
+    on_both,
+    replicas::{connected, shared_with},
+    sites::{make, text},
+};
+use http::Method;
+use ogel_server::{config::Config, world::Entropy};
+use ogel_testkit::{Answer, Api, Database, TestApp, eventually};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn with_cache(config: &mut Config) {
+    config.cache = Config::default().cache;
+}
+
+fn how(answer: &Answer) -> &str {
+    answer.headers["x-cache"].to_str().unwrap()
+}
+
+/// How many calls the data plane has made to Ghost.
+async fn calls(app: &TestApp) -> u64 {
+    let page = app.operations("/metrics").await.1;
+    let line = page.lines().find(|line| line.starts_with("ogel_upstream_attempts_total ")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+async fn with_headers(api: &Api, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let request =
+        headers.iter().fold(api.request(Method::GET, path), |request, (name, value)| request.header(*name, *value));
+    api.send(request).await
+}
+
+async fn cached(database: Database) -> TestApp {
+    TestApp::start_with(database, with_cache).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_is_kept_until_something_changes() {
+    let app = cached(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let site = make(&ada, &project, "web", json!({})).await;
+    let (path, list) = (format!("/sites/{}", text(&site["id"])), format!("/sites?projectId={project}"));
+    for path in [&path, &list] {
+        let first = ada.get(path).await;
+        assert_eq!(how(&first), "miss");
+        let before = calls(&app).await;
+        let again = ada.get(path).await;
+        assert_eq!((how(&again), &again.body, &again.headers["etag"]), ("hit", &first.body, &first.headers["etag"]));
+        assert_eq!(again.headers["cache-control"], "private, no-cache");
+        let tag = first.headers["etag"].to_str().unwrap();
+        let known = with_headers(&ada, path, &[("if-none-match", tag)]).await;
+        assert_eq!((known.status.as_u16(), how(&known)), (304, "hit"));
+        assert_eq!(calls(&app).await, before, "a hit asks nobody");
+    }
+    let changed = ada.send(ada.request(Method::PATCH, &path).json(&json!({ "name": "shop" }))).await;
+    assert!(changed.headers.contains_key("x-ogel-consistency"), "{:?}", changed.headers);
+    let after = ada.get(&path).await;
+    assert_eq!((how(&after), &after.body["name"]), ("miss", &json!("shop")));
+    assert_eq!(ada.get(&list).await.body["sites"][0]["name"], "shop");
+    ada.delete(&path).await.expect(204);
+    ada.get(&path).await.expect_error(404, "NOT_FOUND");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_can_ask_past_the_cache() {
+    let app = cached(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let site = make(&ada, &project, "web", json!({})).await;
+    let path = format!("/sites/{}", text(&site["id"]));
+    ada.get(&path).await.expect(200);
+    // Somebody else changes it at Ghost, and nobody tells us.
+    let at_ghost = format!("/sites/{}", text(&site["id"]).parse::<ogel_api::id::SiteId>().unwrap().0);
+    assert_eq!(app.at_ghost(Method::PUT, &project, &at_ghost, json!({ "name": "new" })).await, 200);
+    let kept = ada.get(&path).await;
+    assert_eq!((how(&kept), &kept.body["name"]), ("hit", &json!("web")));
+    let secret = with_headers(&ada, &path, &[("cache-control", "no-store")]).await;
+    assert_eq!((how(&secret), &secret.body["name"]), ("bypass", &json!("new")));
+    assert_eq!(how(&ada.get(&path).await), "hit", "no-store keeps nothing");
+    let asked = with_headers(&ada, &path, &[("cache-control", "max-age=5, no-cache")]).await;
+    assert_eq!((how(&asked), &asked.body["name"]), ("bypass", &json!("new")));
+    let kept = ada.get(&path).await;
+    assert_eq!((how(&kept), &kept.body["name"]), ("hit", &json!("new")), "no-cache keeps what it got");
+    with_headers(&ada, &path, &[("x-ogel-consistency", "?")]).await.expect_error(400, "INVALID_VALUE");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_answer_is_given_while_a_newer_one_is_fetched_and_when_none_can_be() {
+    let app = cached(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let site = make(&ada, &project, "web", json!({})).await;
+    let path = format!("/sites/{}", text(&site["id"]));
+    ada.get(&path).await.expect(200);
+    let at_ghost = format!("/sites/{}", text(&site["id"]).parse::<ogel_api::id::SiteId>().unwrap().0);
+    assert_eq!(app.at_ghost(Method::PUT, &project, &at_ghost, json!({ "name": "new" })).await, 200);
+    let cache = app.app.config().cache.clone();
+    let later = |seconds: u64| app.app.world.clock.advance(chrono::TimeDelta::seconds(i64::try_from(seconds).unwrap()));
+    later(cache.fresh_seconds);
+    let stale = ada.get(&path).await;
+    assert_eq!((how(&stale), &stale.body["name"]), ("stale", &json!("web")));
+    eventually("the newer one is there", || async {
+        let answer = ada.get(&path).await;
+        (how(&answer) == "hit" && answer.body["name"] == "new").then_some(())
+    })
+    .await;
+    // What is not there is remembered, too, but not for long.
+    let nobody = format!("/sites/{}", ogel_api::id::SiteId(app.app.world.uuid()));
+    ada.get(&nobody).await.expect_error(404, "NOT_FOUND");
+    later(cache.fresh_seconds + cache.revalidate_seconds);
+    app.network.set_down(true);
+    let old = ada.get(&path).await;
+    assert_eq!((old.status.as_u16(), how(&old), &old.body["name"]), (200, "stale", &json!("new")));
+    assert!(old.headers["warning"].to_str().unwrap().starts_with("111 "), "{:?}", old.headers);
+    later(cache.stale_seconds);
+    assert_eq!(ada.get(&path).await.status.as_u16(), 503);
+    app.network.set_down(false);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_ask_at_once_ask_ghost_once() {
+    let app = cached(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    make(&ada, &project, "web", json!({})).await;
+    let list = format!("/sites?projectId={project}");
+    // The token is made and the membership known before it is counted.
+    with_headers(&ada, &list, &[("cache-control", "no-store")]).await.expect(200);
+    let before = calls(&app).await;
+    let answers = futures_util::future::join_all((0..50).map(|_| ada.get(&list))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body));
+    assert_eq!(calls(&app).await - before, 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_at_one_replica_shows_at_the_other_at_once_with_its_token_and_soon_without() {
+    let app = shared_with(Database::Postgres, with_cache).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let ada_there = other.api(&ada);
+    let project = ada.project("shop").await;
+    let site = make(&ada, &project, "web", json!({})).await;
+    let path = format!("/sites/{}", text(&site["id"]));
+    // What one replica has read, the other finds in Redis.
+    ada.get(&path).await.expect(200);
+    eventually("it is in Redis", || async { (how(&ada_there.get(&path).await) == "hit").then_some(()) }).await;
+    let mut quick = 0;
+    for n in 0..10 {
+        ada_there.get(&path).await.expect(200);
+        let name = format!("web {n}");
+        let changed = ada.send(ada.request(Method::PATCH, &path).json(&json!({ "name": name }))).await;
+        let token = changed.headers["x-ogel-consistency"].to_str().unwrap().to_owned();
+        let written = Instant::now();
+        if n % 2 == 0 {
+            let read = with_headers(&ada_there, &path, &[("x-ogel-consistency", &token)]).await;
+            assert_eq!(read.body["name"], json!(name));
+        } else {
+            while ada_there.get(&path).await.body["name"] != json!(name) {}
+            quick += u32::from(written.elapsed() < Duration::from_millis(100));
+        }
+    }
+    // Without being told, an answer lives for seconds. One may be late on a busy machine.
+    assert!(quick >= 4, "{quick} of 5");
+    other.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_ever_gets_what_was_kept_for_another_tenant() {
+    let app = shared_with(Database::Sqlite, with_cache).await;
+    connected(&app.app).await;
+    let mut tenants = Vec::new();
+    for name in ["ada", "eve"] {
+        let api = app.sign_up(name).await;
+        let project = api.project("shop").await;
+        let mut paths = vec![format!("/sites?projectId={project}"), format!("/domains?projectId={project}")];
+        for limit in [1, 2, 100] {
+            paths.push(format!("/sites?projectId={project}&limit={limit}"));
+            paths.push(format!("/domains?limit={limit}&projectId={project}"));
+        }
+        for n in 0..3 {
+            let site = make(&api, &project, &format!("{name} {n}"), json!({})).await;
+            paths.push(format!("/sites/{}", text(&site["id"])));
+        }
+        tenants.push((api, project, paths));
+    }
+    let seed = Entropy::System.next();
+    let random = Entropy::seeded(seed);
+    let (mut own, mut foreign, mut kept) = (0, 0, 0);
+    for _ in 0..400 {
+        let who = usize::from(random.next() % 2 == 0);
+        let whose = usize::from(random.next() % 2 == 0);
+        let path = &tenants[whose].2[usize::try_from(random.next()).unwrap() % tenants[whose].2.len()];
+        let answer = tenants[who].0.get(path).await;
+        let body = answer.body.to_string();
+        if who == whose {
+            assert_eq!(answer.status.as_u16(), 200, "seed {seed}: {path}: {body}");
+            assert!(!body.contains(&tenants[1 - who].1), "seed {seed}: {path}: {body}");
+            kept += u32::from(how(&answer) == "hit");
+            own += 1;
+        } else {
+            assert_eq!(answer.status.as_u16(), 404, "seed {seed}: {path}: {body}");
+            assert!(!answer.headers.contains_key("x-cache"), "not even looked for");
+            foreign += 1;
+        }
+    }
+    assert!(own > 100 && foreign > 100 && kept > 100, "seed {seed}: {own} {foreign} {kept}");
+    app.stop().await;
+}
+
+on_both! {
+    async fn every_change_has_a_token_and_no_refusal_has(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let made = ada.post("/projects", json!({ "name": "shop" })).await;
+        assert!(made.headers.contains_key("x-ogel-consistency"));
+        let refused = ada.post("/projects", json!({ "name": "" })).await;
+        assert!(refused.status == 400 && !refused.headers.contains_key("x-ogel-consistency"));
+        assert!(!ada.get("/projects").await.headers.contains_key("x-ogel-consistency"));
+    }
+}
