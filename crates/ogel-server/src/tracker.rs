@@ -12,6 +12,7 @@ pub(crate) use watch::{follow, wait_until};
 use crate::{
     bridge::STEP,
     error::Result,
+    responses::{self, SITES_AND_DOMAINS},
     state::App,
     submission,
     work::{self, Doer, Outcome},
@@ -245,6 +246,8 @@ impl Following {
         }
         match self.app.store.record_progress(self.id, &progress, self.app.world.now()).await? {
             Some(row) => {
+                // What the project shows may have changed with it.
+                responses::changed(&self.app, row.project_id, SITES_AND_DOMAINS).await;
                 self.know(Some(row));
                 Ok(())
             }
