@@ -219,7 +219,8 @@ impl Responses {
         for tag in tags {
             self.raise(scope, tag, epoch);
         }
-        let mut is_shared = true;
+        // Alone, there is nobody who would put writes of several processes in order.
+        let mut is_shared = self.shared.as_redis().is_some();
         if let Some(redis) = self.shared.as_redis() {
             match redis.advance(scope, tags, epoch, false).await {
                 Ok(higher) => {
