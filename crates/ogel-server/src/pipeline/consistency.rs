@@ -16,14 +16,14 @@ pub(crate) async fn consistent(State(app): State<App>, request: Request, next: N
         Ok(token) => token,
         Err(failure) => return failure.into_response(),
     };
-    if is_read {
-        return match token {
-            // Whoever has changed something reads where it was written.
-            Some(_) => ogel_store::from_primary(next.run(request)).await,
-            None => next.run(request).await,
-        };
+    if is_read && token.is_none() {
+        return next.run(request).await;
     }
-    let mut response = next.run(request).await;
+    // Whoever has changed something, or is about to, reads where it is written.
+    let mut response = ogel_store::from_primary(next.run(request)).await;
+    if is_read {
+        return response;
+    }
     if response.status().is_success() && !response.headers().contains_key(responses::CONSISTENCY) {
         let value = HeaderValue::from_str(&responses::database_token(&app).to_string());
         if let Ok(value) = value {
