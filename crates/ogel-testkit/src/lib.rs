@@ -14,6 +14,7 @@ mod api;
 mod app;
 mod database;
 mod faults;
+mod gate;
 mod redis;
 mod repository;
 pub mod streams;
@@ -22,6 +23,7 @@ pub use api::{Answer, Api};
 pub use app::{GHOST_SECRET, Replica, TestApp};
 pub use database::Database;
 pub use faults::Network;
+pub use gate::Gate;
 pub use redis::{RedisServer, redis_hash, redis_prefix, redis_url};
 pub use repository::Repository;
 
