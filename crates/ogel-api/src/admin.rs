@@ -9,6 +9,10 @@ string_enum! {
     pub enum Queue {
         /// Deployments that have not ended: handed to the deployment backend, then followed.
         Deployments = "deployments",
+        /// Webhooks that have something to be told.
+        Webhooks = "webhooks",
+        /// Builds whose log is not wholly copied yet.
+        BuildLogs = "build_logs",
     }
 }
 

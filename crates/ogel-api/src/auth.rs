@@ -34,6 +34,8 @@ string_enum! {
         BillingWrite = "billing:write",
         /// What the platform's operators do; worth nothing to anybody else, and never in a key that does not ask for it.
         Admin = "admin",
+        WebhooksRead = "webhooks:read",
+        WebhooksWrite = "webhooks:write",
     }
 }
 

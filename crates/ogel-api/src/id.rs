@@ -161,6 +161,12 @@ ids! {
     InvoiceId = "inv", "an" "invoice";
     /// One line of an audit log.
     AuditEntryId = "aud", "an" "audit log entry";
+    /// Where a user of the platform wants to be told what happens.
+    WebhookId = "whk", "a" "webhook";
+    /// One event on its way to one webhook.
+    WebhookDeliveryId = "whd", "a" "webhook delivery";
+    /// Something that happened, as webhooks tell it.
+    EventId = "evt", "an" "event";
     /// One request, named in every answer and log line.
     RequestId = "req", "a" "request";
 }

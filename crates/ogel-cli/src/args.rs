@@ -2,7 +2,7 @@
 
 use crate::failure::Exit;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::PossibleValuesParser};
-use ogel_api::{billing::UsageGroup, deployments::DeploymentStatus, organizations::Plan};
+use ogel_api::{billing::UsageGroup, deployments::DeploymentStatus, organizations::Plan, webhooks::WebhookEventType};
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 const EXIT_CODES: &str = "\
@@ -60,6 +60,9 @@ pub(crate) enum Command {
     Sites(SitesCommand),
     /// Show what an organization pays for, used and was billed
     Billing(BillingArgs),
+    /// Make, test and remove webhooks, and see what they were told
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Check a token and remember it (`ogel login --token -`)
     Login,
     /// End the session and forget the token
@@ -183,6 +186,43 @@ pub(crate) enum SitesCommand {
         #[arg(long, short)]
         project: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhooksCommand {
+    /// List webhooks
+    List,
+    /// Have events posted to a URL; prints the webhook's id and its secret
+    Create {
+        /// Where to: https://…
+        url: String,
+        /// Only what happens in this project (id or slug) [default: all of the organization's]
+        #[arg(long, short)]
+        project: Option<String>,
+        /// Only events of this type, repeatable [default: all]
+        #[arg(long, short, value_name = "TYPE", value_parser = PossibleValuesParser::new(WebhookEventType::ALL.iter().map(|kind| kind.as_str())))]
+        event: Vec<String>,
+        /// For people
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Post a test event and wait for the answer; exit code 1 if it fails
+    Test { id: String },
+    /// Show what a webhook was told, newest first
+    Deliveries {
+        id: String,
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Post an event once more and wait for the answer; exit code 1 if it fails
+    Redeliver {
+        id: String,
+        /// Id of the delivery (`whd_…`)
+        delivery: String,
+    },
+    /// Remove a webhook
+    Rm { id: String },
 }
 
 #[derive(Args, Debug)]

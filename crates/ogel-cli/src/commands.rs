@@ -9,4 +9,5 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod projects;
 pub(crate) mod sites;
+pub(crate) mod webhooks;
 pub(crate) mod whoami;

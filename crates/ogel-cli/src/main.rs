@@ -107,6 +107,7 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Domains(command) => commands::domains::run(context, command).await,
         Command::Billing(args) => commands::billing::run(context, args).await,
         Command::Sites(command) => commands::sites::run(context, command).await,
+        Command::Webhooks(command) => commands::webhooks::run(context, command).await,
         Command::Login => commands::login::login(context).await,
         Command::Logout => commands::login::logout(context).await,
         Command::Whoami => commands::whoami::run(context).await,

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`ClientConfig`], [`Client`]: where to, as whom, how long
-//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `billing`, `meta`: the operations, one noun each
+//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `billing`, `webhooks`, `meta`: the operations, one noun each
 //! - `raw`: any other operation, undecoded
 //! - `transport`, `retry`, `tls`: one request, its repetitions, its trusted certificates
 //! - `log_stream`, `socket`: following a log over WebSocket
@@ -39,6 +39,7 @@ mod socket;
 mod tls;
 mod transport;
 mod users;
+mod webhooks;
 
 pub use billing::UsageQuery;
 pub use builds::BuildQuery;

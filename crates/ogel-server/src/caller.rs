@@ -145,7 +145,9 @@ pub mod scope {
         KeysWrite,
         BillingRead,
         BillingWrite,
-        Admin
+        Admin,
+        WebhooksRead,
+        WebhooksWrite
     );
 
     /// Any caller will do.

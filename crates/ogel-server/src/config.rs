@@ -457,6 +457,29 @@ settings! {
         /// Seconds between two writes of what was counted, 1 to 300; what a killed process loses at most, and a second.
         usage_flush_seconds: u64 = 5, env "OGEL_USAGE_FLUSH_SECONDS";
     }
+    /// Our copy of what builds print, which outlives the deployment backend's.
+    build_logs: BuildLogs {
+        /// Bytes of text kept of one build; what comes after is left out, and the log says so.
+        max_bytes: u64 = 33_554_432, env "OGEL_BUILD_LOGS_MAX_BYTES";
+        /// Days a log is kept after its build ended, on the plan `free`.
+        keep_days_free: u64 = 7, env "OGEL_BUILD_LOGS_KEEP_DAYS_FREE";
+        /// On the plan `pro`.
+        keep_days_pro: u64 = 30, env "OGEL_BUILD_LOGS_KEEP_DAYS_PRO";
+        /// On the plan `team`.
+        keep_days_team: u64 = 90, env "OGEL_BUILD_LOGS_KEEP_DAYS_TEAM";
+    }
+    /// Webhooks of the platform's users.
+    webhooks: Webhooks {
+        /// Post to private, loopback and link-local addresses too, and without TLS; only for a server on its user's own
+        /// machine.
+        allow_private_hosts: bool = false, env "OGEL_WEBHOOKS_ALLOW_PRIVATE_HOSTS";
+        /// Seconds a receiver may take to answer.
+        timeout_seconds: u64 = 15, env "OGEL_WEBHOOKS_TIMEOUT_SECONDS";
+        /// Hours the secret before goes on signing after a new one was made.
+        secret_grace_hours: u64 = 24, env "OGEL_WEBHOOKS_SECRET_GRACE_HOURS";
+        /// Days that deliveries are kept after they ended.
+        retention_days: u64 = 30, env "OGEL_WEBHOOKS_RETENTION_DAYS";
+    }
     /// Keys that protect what is stored.
     secrets: Secrets {
         /// 32 random bytes in base64, such as `ogeld keys new` prints. Seals what is stored and must be read again, such as

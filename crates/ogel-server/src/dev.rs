@@ -142,6 +142,7 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
     config.secrets.encryption_key = Secret::new(remembered.encryption_key.clone());
     config.deployments.allow_file_urls = true;
     config.deployments.allow_private_hosts = true;
+    config.webhooks.allow_private_hosts = true;
     let connector = Connector::direct().doing("cannot read this machine's root certificates")?;
     let app = run::assemble(config, world, connector).await?;
 

@@ -12,7 +12,7 @@ use crate::{
     secrets::{SealError, Sealer},
     world::{Entropy, World},
 };
-use ogel_api::id::{DeploymentId, ProjectId};
+use ogel_api::id::{DeploymentId, ProjectId, WebhookId};
 use ogel_store::{SealedColumn, SealedId, Store, StoreError};
 use std::{collections::BTreeMap, fmt::Write as _};
 use uuid::Uuid;
@@ -39,6 +39,8 @@ impl Sealed {
 pub(crate) const SEALED: &[Sealed] = &[
     Sealed::new("ogel_projects", "project_id", "ogel_api_key", |id| crate::bridge::key_context(ProjectId(uuid(id)))),
     Sealed::new("deployments", "id", "env", |id| deployments::env_context(DeploymentId(uuid(id)))),
+    Sealed::new("webhooks", "id", "secret", |id| crate::hooks::deliver::secret_context(WebhookId(uuid(id)))),
+    Sealed::new("webhooks", "id", "previous_secret", |id| crate::hooks::deliver::secret_context(WebhookId(uuid(id)))),
     Sealed {
         column: SealedColumn::of_hashes("idempotency_keys", "scope_hash", "body"),
         context: |id| match id {

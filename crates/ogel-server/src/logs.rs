@@ -7,6 +7,7 @@
 
 mod events;
 mod feed;
+pub(crate) mod kept;
 mod viewer;
 mod websocket;
 
@@ -83,20 +84,43 @@ impl Place {
     }
 }
 
-/// Lines after number `after`, at most `limit`, over the control plane's connections.
+/// Lines after number `after`, at most `limit`: ours once we have them all, else Ghost's over the control plane's
+/// connections.
 pub(crate) async fn lines(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Vec<LogLine>> {
+    if let Some(lines) = kept::lines(app, row, after, limit).await? {
+        return Ok(lines);
+    }
     match Place::of(app, row).await? {
         Some(place) => place.lines(&app.ghost, CallContext::within(STEP), after, limit).await,
         None => Ok(Vec::new()),
     }
 }
 
-/// One page of the log, over the calling thread's own connections.
-pub(crate) async fn page(context: &RequestContext, place: Option<&Place>, after: u64, limit: u32) -> Result<LogPage> {
+/// Where a page of a log comes from.
+pub(crate) enum Source {
+    /// From us: these lines, one more than the page has if there are as many.
+    Kept(Vec<LogLine>),
+    /// From Ghost, unless it does not know the build yet.
+    Ghost(Option<Place>),
+}
+
+impl Source {
+    /// Asks the store, so on the control plane only.
+    pub(crate) async fn of(app: &App, row: &Deployment, after: u64, limit: u32) -> Result<Self> {
+        match kept::lines(app, row, after, limit + 1).await? {
+            Some(lines) => Ok(Self::Kept(lines)),
+            None => Ok(Self::Ghost(Place::of(app, row).await?)),
+        }
+    }
+}
+
+/// One page of the log; what comes from Ghost comes over the calling thread's own connections.
+pub(crate) async fn page(context: &RequestContext, source: Source, after: u64, limit: u32) -> Result<LogPage> {
     // One more than asked for tells whether there is another page.
-    let mut lines = match place {
-        Some(place) => place.lines(&context.core.ghost, context.call(), after, limit + 1).await?,
-        None => Vec::new(),
+    let mut lines = match source {
+        Source::Kept(lines) => lines,
+        Source::Ghost(Some(place)) => place.lines(&context.core.ghost, context.call(), after, limit + 1).await?,
+        Source::Ghost(None) => Vec::new(),
     };
     let has_more = lines.len() > limit as usize;
     lines.truncate(limit as usize);

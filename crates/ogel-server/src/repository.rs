@@ -143,7 +143,7 @@ async fn private_host(text: &str) -> Option<Detail> {
 }
 
 /// Whether `ip` is anything but an address of the public internet.
-fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_private_v4(ip),
         IpAddr::V6(ip) => is_private_v6(ip),

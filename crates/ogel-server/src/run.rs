@@ -5,7 +5,7 @@ use crate::{
     billing::{closing, metering},
     config::Config,
     edge::{Edge, Tls},
-    identities, keys, operations,
+    hooks, identities, keys, logs, operations,
     passwords::Passwords,
     reload, replicas,
     state::{App, AppState, Parts, Upstream},
@@ -144,6 +144,8 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     };
     work::start_renewing(app);
     work::start::<tracker::Following>(app);
+    hooks::start(app);
+    logs::kept::start(app);
     // Rows of a program that writes no jobs. In a moment more of them come to light than one batch: the next round.
     let orphans =
         app.store.enqueue_unfinished(app.world.now(), BATCH).await.doing("cannot read unfinished deployments")?;
@@ -182,7 +184,6 @@ async fn housekeeping(app: &App) {
         let sessions = app.store.delete_expired_sessions(now, BATCH).await;
         let keys = app.store.delete_expired_idempotency(now, BATCH).await;
         let changes = app.store.delete_identity_changes(now - chrono::TimeDelta::hours(1), BATCH).await;
-        let events = app.store.delete_expired_ghost_events(now, BATCH).await;
         // Kept a while longer: a device that asks late is told that its code has expired, not that it never was.
         let logins = app.store.delete_expired_device_logins(now - chrono::TimeDelta::minutes(10), BATCH).await;
         let first_day = now - chrono::TimeDelta::days(i64::try_from(crate::metrics::daily::KEPT_DAYS).unwrap_or(30));
@@ -194,7 +195,6 @@ async fn housekeeping(app: &App) {
             ("daily figures", days),
             ("idempotency keys", keys),
             ("identity changes", changes),
-            ("ids of webhooks", events),
             ("device logins", logins),
         ] {
             match outcome {

@@ -248,7 +248,12 @@ impl Following {
             Some(row) => {
                 // What the project shows may have changed with it.
                 responses::changed(&self.app, row.project_id, SITES_AND_DOMAINS).await;
+                let (over, build) = (row.status.is_terminal(), row.build_id);
                 self.know(Some(row));
+                // Its log can be copied to the end now. If this is forgotten, that happens a little later.
+                if over && let Err(error) = work::hasten(&self.app, Queue::BuildLogs, build.0).await {
+                    tracing::debug!(build.id = %build, %error, "the build's log waits for its turn");
+                }
                 Ok(())
             }
             // It had ended already, or Ghost told us old news.

@@ -158,6 +158,11 @@ pub(crate) async fn hasten(app: &App, queue: Queue, id: Uuid) -> Result<(), Stor
     Ok(())
 }
 
+/// A job was made due in a transaction of the store's: this process need not wait until it looks by itself.
+pub(crate) fn notice(app: &App, queue: Queue) {
+    app.work.lane(queue).look.notify_one();
+}
+
 /// Takes what is due, as many jobs as there are free slots.
 async fn look<D: Doer>(app: &App) {
     let lane = app.work.lane(D::QUEUE);

@@ -164,6 +164,12 @@ impl NewDeployment {
         }
     }
 
+    /// Its log is to be kept: soon, because nothing is printed yet.
+    fn log_job(&self) -> NewJob {
+        let due_at = self.created_at + TimeDelta::seconds(5);
+        NewJob { queue: Queue::BuildLogs, id: self.build_id.0, due_at, hold: None, created_at: self.created_at }
+    }
+
     /// What its maker holds once it is written.
     pub fn job(&self) -> Job {
         self.new_job().taken()
@@ -184,6 +190,8 @@ pub struct DeploymentFilter {
     pub branch: Option<String>,
 }
 
+/// The one with id `$1`.
+pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM deployments WHERE id = $1");
 /// What is in production of project `$1`.
 pub(crate) const ACTIVE_OF_PROJECT: &str =
     concat!("SELECT ", columns!(), " FROM deployments WHERE project_id = $1 AND is_active");
@@ -289,6 +297,7 @@ impl Store {
                     add_event!(tx, ADD, repeated, DeploymentEventType::Redeployed, said, new.created_at);
                 }
                 enqueue!(tx, &new.new_job());
+                enqueue!(tx, &new.log_job());
             }
             tx.commit().await?;
             row
@@ -329,8 +338,13 @@ impl Store {
 
     /// For the follower, which acts for nobody: not to be answered to a caller.
     pub async fn deployment_for_follower(&self, id: DeploymentId) -> Result<Option<Deployment>> {
+        Ok(on_read!(self, db => sqlx::query_as(BY_ID).bind(id.0).fetch_optional(db).await?))
+    }
+
+    /// The same by its build.
+    pub async fn deployment_of_build(&self, id: BuildId) -> Result<Option<Deployment>> {
         Ok(on_read!(self, db => sqlx::query_as(concat!(
-            "SELECT ", columns!(), " FROM deployments WHERE id = $1"))
+            "SELECT ", columns!(), " FROM deployments WHERE build_id = $1"))
             .bind(id.0).fetch_optional(db).await?))
     }
 

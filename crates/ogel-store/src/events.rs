@@ -46,11 +46,16 @@ pub(crate) const ADD_ONCE: &str = "INSERT INTO deployment_events (deployment_id,
      SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3, $4, $5, $6 FROM deployment_events WHERE deployment_id = $1 \
      HAVING COUNT(CASE WHEN kind = $2 THEN 1 END) = 0";
 
-/// Adds one in the transaction `$tx`, by the statement `$add`.
+/// Whether anybody listens to what happens to deployment `$1`.
+pub(crate) const IS_LISTENED_TO: &str = "SELECT EXISTS (SELECT 1 FROM deployments d JOIN projects p ON p.id = d.project_id \
+     JOIN webhooks w ON w.organization_id = p.organization_id AND (w.project_id IS NULL OR w.project_id = p.id) \
+     WHERE d.id = $1 AND w.is_enabled)";
+
+/// Adds one in the transaction `$tx`, by the statement `$add`, and tells those who listen.
 macro_rules! add_event {
     ($tx:expr, $add:expr, $id:expr, $kind:expr, $said:expr, $now:expr) => {{
         let said: $crate::events::Said<'_> = $said;
-        sqlx::query($add)
+        let added = sqlx::query($add)
             .bind($id.0)
             .bind($kind.as_str())
             .bind(said.actor.map(|id| id.0))
@@ -58,7 +63,23 @@ macro_rules! add_event {
             .bind(said.related.map(|id| id.0))
             .bind($now)
             .execute(&mut *$tx)
-            .await?;
+            .await?
+            .rows_affected();
+        let told = $crate::webhooks::outbox::told_of($kind);
+        if added > 0 && !told.is_empty() {
+            let listened: bool =
+                sqlx::query_scalar($crate::events::IS_LISTENED_TO).bind($id.0).fetch_one(&mut *$tx).await?;
+            let row: Option<$crate::Deployment> = if listened {
+                sqlx::query_as($crate::deployments::BY_ID).bind($id.0).fetch_optional(&mut *$tx).await?
+            } else {
+                None
+            };
+            for kind in told {
+                if let Some(row) = &row {
+                    $crate::webhooks::outbox::emit!($tx, &$crate::Emission::of_deployment(row, *kind, $now));
+                }
+            }
+        }
     }};
 }
 pub(crate) use add_event;

@@ -11,6 +11,7 @@
 mod api_keys;
 mod audit;
 mod budgets;
+mod build_logs;
 mod change;
 mod daily;
 mod deployments;
@@ -37,12 +38,14 @@ mod subscriptions;
 mod usage;
 mod users;
 mod viewer;
+mod webhooks;
 mod words;
 mod work;
 
 pub use api_keys::{ApiKey, KeyChange, KeyUse, NextSecret};
 pub use audit::{Act, Actor, AuditFilter, AuditRecord, Entry};
 pub use budgets::{Budget, BudgetAlert};
+pub use build_logs::{BuildLog, LogChunk};
 pub use change::{Expected, Outcome, Refusal};
 pub use daily::DailyCount;
 pub use deployments::{Caps, Deployment, DeploymentFilter, NewDeployment, Progress};
@@ -67,6 +70,10 @@ pub use subscriptions::{PlanChange, PlanSpan};
 pub use usage::{UsageSum, Used, hour_of};
 pub use users::User;
 pub use viewer::Viewer;
+pub use webhooks::{
+    Attempt, Attempted, Emission, EmissionScope, NewDelivery, OutboxEvent, Verdict, Webhook, WebhookChange,
+    WebhookDelivery,
+};
 pub use work::{Hold, Job, NewJob, QueueFigures};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;

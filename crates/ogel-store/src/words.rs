@@ -9,8 +9,12 @@ use ogel_api::{
     auth::{Scope, SessionKind},
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{ApiKeyId, AuditEntryId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId},
+    id::{
+        ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvoiceId, OrganizationId, ProjectId, SessionId,
+        UserId, WebhookDeliveryId, WebhookId,
+    },
     organizations::{Plan, Role},
+    webhooks::{WebhookDeliveryStatus, WebhookDisabledReason, WebhookEventType},
 };
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use std::net::IpAddr;
@@ -38,7 +42,20 @@ macro_rules! ids { ($($id:ident),+) => { $(
         fn read(raw: Uuid) -> Result<Self, BoxError> { Ok($id(raw)) }
     }
 )+ } }
-ids!(ApiKeyId, AuditEntryId, BuildId, DeploymentId, InvoiceId, OrganizationId, ProjectId, SessionId, UserId);
+ids!(
+    ApiKeyId,
+    AuditEntryId,
+    BuildId,
+    DeploymentId,
+    EventId,
+    InvoiceId,
+    OrganizationId,
+    ProjectId,
+    SessionId,
+    UserId,
+    WebhookDeliveryId,
+    WebhookId
+);
 
 macro_rules! words { ($($word:ident),+) => { $(
     impl Column for $word {
@@ -59,7 +76,10 @@ words!(
     Plan,
     Queue,
     Role,
-    SessionKind
+    SessionKind,
+    WebhookDeliveryStatus,
+    WebhookDisabledReason,
+    WebhookEventType
 );
 
 impl<T: Column> Column for Option<T> {
@@ -87,6 +107,14 @@ impl Column for Vec<Scope> {
 /// The inverse of it.
 pub(crate) fn scopes_text(scopes: &[Scope]) -> String {
     scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// A JSON list. One that a newer build wrote stays in it, as a word that nothing here is equal to.
+impl Column for Vec<WebhookEventType> {
+    type Raw = String;
+    fn read(raw: String) -> Result<Self, BoxError> {
+        Ok(serde_json::from_str(&raw)?)
+    }
 }
 
 /// A newer build may have written a word that this one does not know; the log is read all the same.

@@ -1,6 +1,9 @@
 //! The real `ogel` against the real service and a Ghost that really builds: from a folder to a page.
 
-use crate::ogel::{Ogel, Ran, ran};
+use crate::{
+    ogel::{Ogel, Ran, ran},
+    server::{Reply, Seen, Server},
+};
 use ogel_testkit::{Api, Database, Repository, TestApp};
 
 async fn ogel(api: &Api, args: &[&str]) -> Ran {
@@ -56,5 +59,31 @@ async fn a_failed_build_is_exit_code_1_and_its_log_can_be_read_afterwards() {
     assert!(log.stdout.lines().any(|line| line == "the last words"), "{}", log.stdout);
     let list = ogel(&ada, &["deployments", "list", "--status", "failed", "--json"]).await;
     assert_eq!(list.json()[0]["id"], deployment["id"]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_made_tested_repeated_and_removed() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let answer = |seen: &Seen| Reply::Text(if seen.nth == 0 { 500 } else { 200 }, "ok");
+    let receiver = Server::start(answer).await;
+    let made = ogel(&ada, &["webhooks", "create", &receiver.url, "--event", "build.completed"]).await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let (id, secret) = made.stdout.trim_end().split_once('\n').unwrap();
+    assert!(id.starts_with("whk_") && secret.starts_with("whsec_"), "{made:?}");
+    let failed = ogel(&ada, &["webhooks", "test", id]).await;
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains("the receiver answered 500"), "{}", failed.stderr);
+    let listed = ogel(&ada, &["webhooks", "list"]).await.stdout;
+    assert!(listed.contains(&receiver.url) && listed.contains("failing") && !listed.contains(secret), "{listed}");
+    let deliveries = ogel(&ada, &["webhooks", "deliveries", id, "--json"]).await.json();
+    let delivery = deliveries[0]["id"].as_str().unwrap();
+    let again = ogel(&ada, &["webhooks", "redeliver", id, delivery]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let table = ogel(&ada, &["webhooks", "deliveries", id]).await.stdout;
+    assert!(table.contains("webhook.test  succeeded") && table.contains("webhook.test  pending"), "{table}");
+    assert_eq!(ogel(&ada, &["webhooks", "rm", id]).await.code, Some(0));
+    assert_eq!(ogel(&ada, &["webhooks", "test", id]).await.code, Some(3));
     app.stop().await;
 }

@@ -1,5 +1,5 @@
 //! Whether a webhook is Ghost's. It signs twice, and either is enough: `X-Appwrite-Webhook-Signature` over URL and body,
-//! and the headers of Standard Webhooks over id, time and body.
+//! and the headers of Standard Webhooks over id, time and body. And how we sign ours, in the second way.
 //!
 //! The body is the bytes as they came. Comparisons take the same time however much of a signature is right.
 
@@ -101,6 +101,16 @@ fn standard_mac(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha2
     mac
 }
 
+/// `webhook-signature` of ours: one signature per secret.
+pub(crate) fn sign(secrets: &[String], id: &str, timestamp: i64, body: &[u8]) -> String {
+    let timestamp = timestamp.to_string();
+    let one = |secret: &String| {
+        let mac = standard_mac(&standard_key(secret), id, &timestamp, body);
+        format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    };
+    secrets.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +161,15 @@ mod tests {
         assert_eq!(check(&appwrite, APPWRITE_BODY, &[APPWRITE_SECRET], "https://other", NOW), Err(Refused::Mismatch));
         assert_eq!(check(&appwrite, b"{}", &[APPWRITE_SECRET], URL, NOW), Err(Refused::Mismatch));
         assert_eq!(check(&HeaderMap::new(), b"{}", &[APPWRITE_SECRET], URL, NOW), Err(Refused::Unsigned));
+    }
+
+    #[test]
+    fn what_we_sign_matches_the_published_vector() {
+        let signed = sign(&[STANDARD_SECRET.to_owned()], STANDARD[0].1, NOW.timestamp(), STANDARD_BODY);
+        assert_eq!(signed, STANDARD[2].1);
+        let both =
+            sign(&["other".to_owned(), STANDARD_SECRET.to_owned()], STANDARD[0].1, NOW.timestamp(), STANDARD_BODY);
+        assert!(both.starts_with("v1,") && both.ends_with(&format!(" {signed}")), "{both}");
     }
 
     #[test]

@@ -198,10 +198,13 @@ async fn get_build_logs(
         let (row, _) = visible(&state, &asking.viewer, id).await?;
         metered.meter(&access::of_thing(&state, &asking, row.project_id, "build", id).await?.project);
         let is_page = !wants_websocket && !wants_events;
-        let place = if is_page { logs::Place::of(&state, &row).await? } else { None };
-        Ok::<_, Failure>((row, place))
+        let source = match is_page {
+            true => Some(logs::Source::of(&state, &row, query.after, query.limit).await?),
+            false => None,
+        };
+        Ok::<_, Failure>((row, source))
     };
-    let (row, place) = app.on_control(look_up).await??;
+    let (row, source) = app.on_control(look_up).await??;
     if wants_websocket {
         let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
             Ok(upgrade) => upgrade,
@@ -212,9 +215,7 @@ async fn get_build_logs(
         };
         return Ok(logs::websocket(&app, upgrade, row, query.after));
     }
-    if wants_events {
-        return Ok(logs::events(&app, row, query.after));
-    }
-    let page = logs::page(&context, place.as_ref(), query.after, query.limit).await?;
+    let Some(source) = source else { return Ok(logs::events(&app, row, query.after)) };
+    let page = logs::page(&context, source, query.after, query.limit).await?;
     Ok((StatusCode::OK, Json(page)).into_response())
 }

@@ -74,6 +74,10 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
     let deployment = owner.deploy(&project, &repository.url(), json!({})).await;
     let deployment = owner.ended(&deployment["id"]).await;
     let key = owner.post("/auth/api-keys", json!({ "name": "k" })).await.expect(201);
+    let webhook =
+        owner.post("/webhooks", json!({ "url": "http://127.0.0.1:9/", "projectId": project })).await.expect(201);
+    let webhook = text(&webhook["webhook"]["id"]);
+    let delivery = owner.post(&format!("/webhooks/{webhook}/test"), json!({})).await.expect(202);
     vec![
         ("{organization}", organization),
         ("{deployment}", text(&deployment["id"])),
@@ -86,6 +90,8 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
         ("{project}", project),
         ("{key}", text(&key["apiKey"]["id"])),
         ("{session}", text(&owner.get("/auth/session").await.expect(200)["sessionId"])),
+        ("{delivery}", text(&delivery["id"])),
+        ("{webhook}", webhook),
     ]
 }
 

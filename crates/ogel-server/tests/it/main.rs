@@ -22,6 +22,7 @@ mod foreign;
 mod forward;
 mod ghost_events;
 mod idempotency;
+mod kept_logs;
 mod keys;
 mod lifecycle;
 mod limits;
@@ -40,6 +41,7 @@ mod secrets;
 mod sessions;
 mod sites;
 mod studio_sessions;
+mod webhooks;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.
 macro_rules! on_both {

@@ -5,6 +5,7 @@
 mod adoption;
 mod api_keys;
 mod audit;
+mod build_logs;
 mod deployments;
 mod device_logins;
 mod events;
@@ -23,4 +24,5 @@ mod statements;
 mod studio;
 mod support;
 mod users;
+mod webhooks;
 mod work;

@@ -1,0 +1,189 @@
+//! What became of telling a webhook: its deliveries, a test, and once more.
+
+use super::{Nothing, allowed};
+use crate::{
+    caller::{Allowed, scope},
+    error::{Failure, Result},
+    extract::{Json, MaybeJson, NoParameters, Path, Query, invalid_field},
+    hooks::dispatch,
+    resources::shared::{self, Paged},
+    state::App,
+    work,
+};
+use axum::{
+    extract::{FromRequestParts, RawPathParams, State},
+    http::{StatusCode, request::Parts},
+};
+use ogel_api::{
+    admin::Queue,
+    error::{Error, ErrorCode},
+    id::{EventId, IdError, WebhookDeliveryId, WebhookId},
+    organizations::Role,
+    webhooks::{
+        WebhookAttempt, WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryList, WebhookDeliveryStatus,
+        WebhookEventType,
+    },
+};
+use ogel_store::NewDelivery;
+use serde_json::json;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(test_webhook))
+        .routes(routes!(list_webhook_deliveries))
+        .routes(routes!(get_webhook_delivery))
+        .routes(routes!(redeliver_webhook_delivery))
+}
+
+/// A webhook and one of its deliveries.
+struct DeliveryPath(WebhookId, WebhookDeliveryId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let text = |name: &str| params.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+        let invalid =
+            |location: &str, error: &IdError| invalid_field(ErrorCode::InvalidId, location, &error.to_string(), None);
+        let id = text("id").parse().map_err(|error| invalid("path.id", &error))?;
+        let delivery = text("delivery").parse().map_err(|error| invalid("path.delivery", &error))?;
+        Ok(Self(id, delivery))
+    }
+}
+
+fn wire(row: &ogel_store::WebhookDelivery) -> WebhookDelivery {
+    let attempts = (1..).zip(&row.attempts).map(|(n, attempt)| WebhookAttempt {
+        n,
+        at: attempt.at.into(),
+        duration_ms: attempt.duration_ms,
+        status: attempt.status,
+        error: attempt.error.clone(),
+        response: attempt.response.clone(),
+    });
+    WebhookDelivery {
+        id: row.id,
+        webhook_id: row.webhook_id,
+        event_id: row.event_id,
+        kind: row.kind,
+        status: row.status,
+        attempts: attempts.collect(),
+        next_attempt_at: row.next_attempt_at.map(Into::into),
+        redelivery_of: row.redelivery_of,
+        created_at: row.created_at.into(),
+        completed_at: row.completed_at.map(Into::into),
+    }
+}
+
+async fn found(app: &App, webhook: WebhookId, id: WebhookDeliveryId) -> Result<ogel_store::WebhookDelivery> {
+    let row = app.store.webhook_delivery(webhook, id).await?;
+    Ok(row.ok_or_else(|| Error::not_found("webhook delivery", id))?)
+}
+
+/// Queues one delivery by itself, and shows it as it begins.
+async fn queue(app: &App, webhook: &ogel_store::Webhook, new: NewDelivery) -> Result<Json<WebhookDelivery>> {
+    if !webhook.is_enabled {
+        let message = "the webhook is switched off; `PATCH` it with `enabled` true first";
+        return Err(Failure::new(ErrorCode::Conflict, message));
+    }
+    app.store.create_webhook_delivery(&new).await?;
+    work::notice(app, Queue::Webhooks);
+    Ok(Json(WebhookDelivery {
+        id: new.id,
+        webhook_id: new.webhook_id,
+        event_id: new.event_id,
+        kind: new.kind,
+        status: WebhookDeliveryStatus::Pending,
+        attempts: Vec::new(),
+        next_attempt_at: Some(new.created_at.into()),
+        redelivery_of: new.redelivery_of,
+        created_at: new.created_at.into(),
+        completed_at: None,
+    }))
+}
+
+/// Posts an event of the type `webhook.test`. Takes the role admin. The delivery says what became of it.
+#[utoipa::path(post, path = "/webhooks/{id}/test", operation_id = "test_webhook", tag = "webhooks",
+    params(("id" = WebhookId, Path)), responses((status = 202, body = WebhookDelivery)), security(("bearer" = [])))]
+async fn test_webhook(
+    State(app): State<App>,
+    caller: Allowed<scope::WebhooksWrite>,
+    Path(id): Path<WebhookId>,
+    _: Query<NoParameters>,
+    _: MaybeJson<Nothing>,
+) -> Result<(StatusCode, Json<WebhookDelivery>)> {
+    let webhook = allowed(&app, &caller.caller.viewer, id, Role::Admin).await?;
+    let now = app.world.now();
+    let kind = WebhookEventType::WebhookTest;
+    let data = json!({ "webhookId": id, "projectId": webhook.project_id }).to_string();
+    let new = NewDelivery {
+        id: WebhookDeliveryId(app.world.uuid()),
+        webhook_id: id,
+        event_id: EventId(app.world.uuid()),
+        kind,
+        payload: dispatch::payload(kind, now, &data),
+        redelivery_of: None,
+        created_at: now,
+    };
+    Ok((StatusCode::ACCEPTED, queue(&app, &webhook, new).await?))
+}
+
+/// What a webhook was told, newest first, with every attempt. Takes the role developer.
+#[utoipa::path(get, path = "/webhooks/{id}/deliveries", operation_id = "list_webhook_deliveries", tag = "webhooks",
+    params(("id" = WebhookId, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = WebhookDeliveryList)), security(("bearer" = [])))]
+async fn list_webhook_deliveries(
+    State(app): State<App>,
+    caller: Allowed<scope::WebhooksRead>,
+    Path(id): Path<WebhookId>,
+    Query(Paged(query)): Query<Paged>,
+) -> Result<Json<WebhookDeliveryList>> {
+    allowed(&app, &caller.caller.viewer, id, Role::Developer).await?;
+    let filters = id.to_string();
+    let page = app.store.webhook_deliveries(id, &query.request(&filters)?).await?;
+    let pagination = shared::pagination(&page, &filters);
+    Ok(Json(WebhookDeliveryList { deliveries: page.rows.iter().map(wire).collect(), pagination }))
+}
+
+/// One delivery, with what is posted. Takes the role developer.
+#[utoipa::path(get, path = "/webhooks/{id}/deliveries/{delivery}", operation_id = "get_webhook_delivery", tag = "webhooks",
+    params(("id" = WebhookId, Path), ("delivery" = WebhookDeliveryId, Path)),
+    responses((status = 200, body = WebhookDeliveryDetail)), security(("bearer" = [])))]
+async fn get_webhook_delivery(
+    State(app): State<App>,
+    caller: Allowed<scope::WebhooksRead>,
+    DeliveryPath(id, delivery): DeliveryPath,
+    _: Query<NoParameters>,
+) -> Result<Json<WebhookDeliveryDetail>> {
+    allowed(&app, &caller.caller.viewer, id, Role::Developer).await?;
+    let row = found(&app, id, delivery).await?;
+    Ok(Json(WebhookDeliveryDetail { delivery: wire(&row), payload: row.payload }))
+}
+
+/// Posts the same event once more, under the same event id, as a delivery of its own. Takes the role admin.
+#[utoipa::path(post, path = "/webhooks/{id}/deliveries/{delivery}/redeliver", operation_id = "redeliver_webhook_delivery",
+    tag = "webhooks", params(("id" = WebhookId, Path), ("delivery" = WebhookDeliveryId, Path)),
+    responses((status = 202, body = WebhookDelivery)), security(("bearer" = [])))]
+async fn redeliver_webhook_delivery(
+    State(app): State<App>,
+    caller: Allowed<scope::WebhooksWrite>,
+    DeliveryPath(id, delivery): DeliveryPath,
+    _: Query<NoParameters>,
+    _: MaybeJson<Nothing>,
+) -> Result<(StatusCode, Json<WebhookDelivery>)> {
+    let webhook = allowed(&app, &caller.caller.viewer, id, Role::Admin).await?;
+    let row = found(&app, id, delivery).await?;
+    let new = NewDelivery {
+        id: WebhookDeliveryId(app.world.uuid()),
+        webhook_id: id,
+        event_id: row.event_id,
+        kind: row.kind,
+        payload: row.payload,
+        redelivery_of: Some(row.id),
+        created_at: app.world.now(),
+    };
+    Ok((StatusCode::ACCEPTED, queue(&app, &webhook, new).await?))
+}

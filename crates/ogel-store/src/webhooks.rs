@@ -1,0 +1,194 @@
+//! Webhooks of the platform's users: where they go, and what they are signed with. Secrets come in sealed.
+//!
+//! `outbox.rs`: what happened, written with it; `deliveries.rs`: what became of telling it.
+
+use crate::{
+    Page, PageRequest, Result, Store, Viewer,
+    pool::{on_read, on_write},
+    viewer::seen_by,
+    words::{Seen, row},
+};
+use chrono::{DateTime, Utc};
+use ogel_api::{
+    id::{OrganizationId, ProjectId, WebhookId},
+    organizations::Role,
+    webhooks::{WebhookDisabledReason, WebhookEventType},
+};
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub id: WebhookId,
+    pub organization_id: OrganizationId,
+    /// `None`: all projects of the organization.
+    pub project_id: Option<ProjectId>,
+    pub url: String,
+    pub description: String,
+    /// `None`: everything.
+    pub events: Option<Vec<WebhookEventType>>,
+    /// Sealed.
+    pub secret: String,
+    /// Sealed; signs as well until it expires.
+    pub previous_secret: Option<String>,
+    pub previous_secret_expires_at: Option<DateTime<Utc>>,
+    pub is_enabled: bool,
+    pub disabled_reason: Option<WebhookDisabledReason>,
+    /// Since when no attempt succeeded.
+    pub failing_since: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+row!(Webhook, columns of "webhooks" {
+    id,
+    organization_id,
+    project_id,
+    url,
+    description,
+    events,
+    secret,
+    previous_secret,
+    previous_secret_expires_at,
+    is_enabled,
+    disabled_reason,
+    failing_since,
+    created_at,
+    updated_at,
+});
+
+// Here, because they use `columns!`.
+mod deliveries;
+pub(crate) mod outbox;
+
+pub use deliveries::{Attempt, Attempted, NewDelivery, Verdict, WebhookDelivery};
+pub use outbox::{Emission, EmissionScope, OutboxEvent};
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("id", &self.id).field("is_enabled", &self.is_enabled).finish_non_exhaustive()
+    }
+}
+
+impl Webhook {
+    /// Whether it wants to be told of this.
+    pub fn wants(&self, kind: WebhookEventType) -> bool {
+        self.events.as_ref().is_none_or(|events| events.contains(&kind))
+    }
+}
+
+/// What to change of one. `None` leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookChange {
+    pub url: Option<String>,
+    pub description: Option<String>,
+    pub events: Option<Option<Vec<WebhookEventType>>>,
+    pub enabled: Option<bool>,
+}
+
+/// Joins the viewer's membership `m` to `webhooks`. A key bound to a project sees that project's own only.
+macro_rules! sees_webhook {
+    () => {
+        " JOIN organization_members m ON m.organization_id = webhooks.organization_id AND m.user_id = $1 \
+         AND ($2 IS NULL OR webhooks.organization_id = $2) AND ($3 IS NULL OR webhooks.project_id = $3) "
+    };
+}
+
+fn json(events: Option<&Vec<WebhookEventType>>) -> Option<String> {
+    events.map(|events| serde_json::to_string(events).expect("a list of words is JSON"))
+}
+
+impl Store {
+    /// Whether there was room: an organization has at most `most`.
+    pub async fn create_webhook(&self, new: &Webhook, most: u32) -> Result<bool> {
+        let done = on_write!(self, db => sqlx::query(
+            "INSERT INTO webhooks (id, organization_id, project_id, url, description, events, secret, is_enabled, created_at, updated_at) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, TRUE, $8, $8 \
+             WHERE (SELECT COUNT(*) FROM webhooks WHERE organization_id = $2) < $9")
+            .bind(new.id.0).bind(new.organization_id.0).bind(new.project_id.map(|id| id.0)).bind(&new.url)
+            .bind(&new.description).bind(json(new.events.as_ref())).bind(&new.secret).bind(new.created_at)
+            .bind(i64::from(most))
+            .execute(db).await?.rows_affected());
+        Ok(done > 0)
+    }
+
+    /// Those the viewer may look at: it takes the role developer. Narrowed to an organization or a project.
+    pub async fn webhooks(
+        &self,
+        viewer: &Viewer,
+        organization: Option<OrganizationId>,
+        project: Option<ProjectId>,
+        request: &PageRequest,
+    ) -> Result<Page<Webhook>> {
+        let rows = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM webhooks", sees_webhook!(),
+            "WHERE m.role IN ('owner', 'admin', 'developer') AND ($4 IS NULL OR webhooks.organization_id = $4) \
+             AND ($5 IS NULL OR webhooks.project_id = $5) AND (webhooks.created_at, webhooks.id) < ($6, $7) \
+             ORDER BY webhooks.created_at DESC, webhooks.id DESC LIMIT $8")), viewer)
+            .bind(organization.map(|id| id.0)).bind(project.map(|id| id.0))
+            .bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
+            .fetch_all(db).await?);
+        Ok(request.page(rows, |row: &Webhook| (row.created_at, row.id.0)))
+    }
+
+    pub async fn webhook(&self, viewer: &Viewer, id: WebhookId) -> Result<Option<(Webhook, Role)>> {
+        let found: Option<Seen<Webhook>> = on_read!(self, db => seen_by!(sqlx::query_as(concat!(
+            "SELECT ", columns!(), ", m.role FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4")), viewer)
+            .bind(id.0).fetch_optional(db).await?);
+        Ok(found.map(Into::into))
+    }
+
+    /// For whoever delivers, which acts for nobody: not to be answered to a caller.
+    pub async fn webhook_for_delivery(&self, id: WebhookId) -> Result<Option<Webhook>> {
+        Ok(on_read!(self, db => sqlx::query_as(concat!("SELECT ", columns!(), " FROM webhooks WHERE id = $1"))
+            .bind(id.0).fetch_optional(db).await?))
+    }
+
+    /// `None`: there is no such webhook. Being switched off ends what it was still to be told; being switched on forgives.
+    pub async fn update_webhook(
+        &self,
+        viewer: &Viewer,
+        id: WebhookId,
+        change: &WebhookChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Webhook>> {
+        let events = change.events.as_ref().map(|events| json(events.as_ref()));
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE webhooks SET url = COALESCE($5, url), description = COALESCE($6, description), \
+                   events = CASE WHEN $7 THEN $8 ELSE events END, is_enabled = COALESCE($9, is_enabled), \
+                   disabled_reason = CASE WHEN $9 IS NULL OR (is_enabled = $9 AND NOT $9) THEN disabled_reason WHEN $9 THEN NULL ELSE 'asked' END, \
+                   failing_since = CASE WHEN $9 THEN NULL ELSE failing_since END, updated_at = $10 \
+                 WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
+                .bind(id.0).bind(change.url.as_deref()).bind(change.description.as_deref())
+                .bind(events.is_some()).bind(events.flatten()).bind(change.enabled).bind(now)
+                .fetch_all(&mut *tx).await?.pop();
+            if row.is_some() && change.enabled == Some(false) {
+                sqlx::query(deliveries::END_ALL).bind(id.0).bind(now).execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            row
+        }))
+    }
+
+    /// A new secret; the one there was signs until `previous_expires_at`. `None`: there is no such webhook.
+    pub async fn rotate_webhook_secret(
+        &self,
+        viewer: &Viewer,
+        id: WebhookId,
+        secret: &str,
+        previous_expires_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Webhook>> {
+        Ok(on_write!(self, db => seen_by!(sqlx::query_as(concat!(
+            "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7 \
+             WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
+            .bind(id.0).bind(secret).bind(previous_expires_at).bind(now).fetch_all(db).await?.pop()))
+    }
+
+    /// With its deliveries. Whether there was one the viewer may see.
+    pub async fn delete_webhook(&self, viewer: &Viewer, id: WebhookId) -> Result<bool> {
+        let done = on_write!(self, db => seen_by!(sqlx::query(concat!(
+            "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4)")), viewer)
+            .bind(id.0).execute(db).await?.rows_affected());
+        Ok(done > 0)
+    }
+}

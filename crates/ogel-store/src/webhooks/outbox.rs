@@ -1,0 +1,167 @@
+//! What happened, for those who want to be told. [`emit!`] writes it in the transaction of what happens, so nothing is told
+//! that did not happen, and nothing that did is forgotten. Where nobody listens nothing is written.
+//!
+//! [`Store::dispatch_events`] makes deliveries of it, on whichever replica comes first.
+
+use super::{
+    Webhook,
+    deliveries::{NewDelivery, add_delivery},
+};
+use crate::{
+    Deployment, Result, Store,
+    pool::{on_read, on_write},
+    words::row,
+};
+use chrono::{DateTime, Utc};
+use ogel_api::{
+    deployments::DeploymentEventType,
+    id::{OrganizationId, ProjectId},
+    webhooks::WebhookEventType,
+};
+use serde_json::{Value, json};
+
+/// Whose webhooks are told.
+#[derive(Clone, Copy, Debug)]
+pub enum EmissionScope {
+    /// Those of the organization as a whole.
+    Organization(OrganizationId),
+    /// The project's own, too. The project is still there.
+    Project(ProjectId),
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    pub scope: EmissionScope,
+    pub kind: WebhookEventType,
+    /// Thin: ids and what changed. Everybody who may see the webhook may see it.
+    pub data: Value,
+    pub at: DateTime<Utc>,
+}
+
+/// `$1` the project or organization, `$2` the kind, `$3` the data, `$4` the time.
+pub(crate) const EMIT_FOR_PROJECT: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
+     SELECT p.organization_id, p.id, $2, $3, $4 FROM projects p WHERE p.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
+       WHERE w.organization_id = p.organization_id AND w.is_enabled AND (w.project_id IS NULL OR w.project_id = p.id))";
+pub(crate) const EMIT_FOR_ORGANIZATION: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
+     SELECT o.id, NULL, $2, $3, $4 FROM organizations o WHERE o.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
+       WHERE w.organization_id = o.id AND w.is_enabled AND w.project_id IS NULL)";
+
+impl Emission {
+    pub(crate) fn statement(&self) -> (&'static str, uuid::Uuid) {
+        match self.scope {
+            EmissionScope::Organization(id) => (EMIT_FOR_ORGANIZATION, id.0),
+            EmissionScope::Project(id) => (EMIT_FOR_PROJECT, id.0),
+        }
+    }
+
+    /// What happened to a deployment, as it is now.
+    pub(crate) fn of_deployment(row: &Deployment, kind: WebhookEventType, at: DateTime<Utc>) -> Self {
+        let error = row.error.as_ref().map(|text| text.chars().take(500).collect::<String>());
+        let data = json!({
+            "deploymentId": row.id,
+            "buildId": row.build_id,
+            "projectId": row.project_id,
+            "status": row.status,
+            "branch": row.branch,
+            "commitSha": row.commit_sha,
+            "previewUrl": row.preview_url,
+            "error": error,
+        });
+        Self { scope: EmissionScope::Project(row.project_id), kind, data, at }
+    }
+}
+
+/// What webhooks are told when this happens to a deployment.
+pub(crate) fn told_of(kind: DeploymentEventType) -> &'static [WebhookEventType] {
+    use WebhookEventType as Told;
+    match kind {
+        DeploymentEventType::Created => &[Told::DeploymentCreated],
+        DeploymentEventType::Building => &[Told::DeploymentBuilding, Told::BuildStarted],
+        DeploymentEventType::Success => &[Told::DeploymentReady, Told::BuildCompleted],
+        DeploymentEventType::Failed => &[Told::DeploymentFailed, Told::BuildCompleted],
+        DeploymentEventType::Canceled => &[Told::DeploymentCanceled, Told::BuildCompleted],
+        DeploymentEventType::Promoted => &[Told::DeploymentPromoted],
+        DeploymentEventType::RolledBack => &[Told::DeploymentRolledBack],
+        DeploymentEventType::CancelRequested
+        | DeploymentEventType::Redeployed
+        | DeploymentEventType::Replaced
+        | DeploymentEventType::Unrecognized => &[],
+    }
+}
+
+/// Writes an [`Emission`] in the transaction `$tx`.
+macro_rules! emit {
+    ($tx:expr, $emission:expr) => {{
+        let emission: &$crate::webhooks::Emission = $emission;
+        let (statement, scope) = emission.statement();
+        sqlx::query(statement)
+            .bind(scope)
+            .bind(emission.kind.as_str())
+            .bind(emission.data.to_string())
+            .bind(emission.at)
+            .execute(&mut *$tx)
+            .await?;
+    }};
+}
+pub(crate) use emit;
+
+/// One that waits to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEvent {
+    pub seq: i64,
+    pub organization_id: OrganizationId,
+    pub project_id: Option<ProjectId>,
+    pub kind: WebhookEventType,
+    /// JSON.
+    pub data: String,
+    pub created_at: DateTime<Utc>,
+}
+row!(OutboxEvent, outbox_columns of "webhook_outbox" { seq, organization_id, project_id, kind, data, created_at });
+
+impl Store {
+    /// Writes what happened elsewhere, at Ghost for example. What changes rows of ours is written in their transaction.
+    pub async fn emit(&self, emission: &Emission) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            emit!(tx, emission);
+            tx.commit().await?;
+        });
+        Ok(())
+    }
+
+    /// Makes deliveries of at most `limit` events, in one transaction; answers how many events there were. `make` gives the
+    /// delivery of an event to a webhook.
+    pub async fn dispatch_events(
+        &self,
+        limit: u32,
+        make: impl Fn(&OutboxEvent, &Webhook) -> NewDelivery + Send,
+    ) -> Result<usize> {
+        // Most often there is nothing, and then nothing is locked.
+        let any: bool = on_read!(self, db => sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM webhook_outbox)")
+            .fetch_one(db).await?);
+        if !any {
+            return Ok(0);
+        }
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            // Of two replicas one gets each row: who deletes it.
+            let mut events: Vec<OutboxEvent> = sqlx::query_as(concat!(
+                "DELETE FROM webhook_outbox WHERE seq IN (SELECT seq FROM webhook_outbox ORDER BY seq LIMIT $1) RETURNING ",
+                outbox_columns!()))
+                .bind(i64::from(limit)).fetch_all(&mut *tx).await?;
+            events.sort_unstable_by_key(|event| event.seq);
+            for event in &events {
+                let webhooks: Vec<Webhook> = sqlx::query_as(concat!(
+                    "SELECT ", columns!(), " FROM webhooks WHERE organization_id = $1 AND is_enabled \
+                     AND (project_id IS NULL OR project_id = $2) ORDER BY id"))
+                    .bind(event.organization_id.0).bind(event.project_id.map(|id| id.0)).fetch_all(&mut *tx).await?;
+                for webhook in webhooks.iter().filter(|webhook| webhook.wants(event.kind)) {
+                    add_delivery!(tx, &make(event, webhook));
+                }
+            }
+            tx.commit().await?;
+            events.len()
+        }))
+    }
+}

@@ -1,0 +1,126 @@
+//! What happens is written for those who listen, and for nobody else; it is told once, whoever comes for it.
+
+use crate::support::*;
+use ogel_api::{
+    deployments::DeploymentStatus,
+    id::{EventId, WebhookDeliveryId, WebhookId},
+    webhooks::{WebhookDeliveryStatus, WebhookEventType},
+};
+use ogel_store::{
+    Attempt, Attempted, Emission, EmissionScope, NewDelivery, OutboxEvent, Progress, Store, Verdict, Webhook,
+    WebhookChange,
+};
+use serde_json::json;
+
+fn webhook(person: &Person) -> Webhook {
+    Webhook {
+        id: WebhookId(id()),
+        organization_id: person.organization.id,
+        project_id: None,
+        url: "https://example.com/".to_owned(),
+        description: String::new(),
+        events: None,
+        secret: "sealed".to_owned(),
+        previous_secret: None,
+        previous_secret_expires_at: None,
+        is_enabled: true,
+        disabled_reason: None,
+        failing_since: None,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+fn delivery(webhook: WebhookId, kind: WebhookEventType, payload: &str) -> NewDelivery {
+    let (id, event_id) = (WebhookDeliveryId(id()), EventId(id()));
+    let payload = payload.to_owned();
+    NewDelivery { id, webhook_id: webhook, event_id, kind, payload, redelivery_of: None, created_at: at(1) }
+}
+
+/// Makes deliveries of everything; says of what for whom.
+async fn told(store: &Store) -> Vec<(WebhookEventType, WebhookId)> {
+    let told = std::sync::Mutex::new(Vec::new());
+    let make = |event: &OutboxEvent, webhook: &Webhook| {
+        told.lock().unwrap().push((event.kind, webhook.id));
+        delivery(webhook.id, event.kind, &event.data)
+    };
+    store.dispatch_events(1000, make).await.unwrap();
+    told.into_inner().unwrap()
+}
+
+on_both! {
+    async fn a_deployments_way_is_written_only_where_somebody_listens(bench: Bench) {
+        use WebhookEventType as Kind;
+        let person = bench.person().await;
+        let unheard = bench.deployment_of(&person).await;
+        bench.store.record_progress(unheard.id, &Progress::to(DeploymentStatus::Building), at(1)).await.unwrap();
+        let (all, ends) = (webhook(&person), Webhook { events: Some(vec![Kind::BuildCompleted]), ..webhook(&person) });
+        let elsewhere = bench.person().await;
+        for one in [&all, &ends, &webhook(&elsewhere)] {
+            assert!(bench.store.create_webhook(one, 20).await.unwrap());
+        }
+        assert_eq!(told(&bench.store).await, []);
+        let row = bench.deployment_of(&person).await;
+        bench.store.record_progress(row.id, &Progress::to(DeploymentStatus::Building), at(1)).await.unwrap();
+        // Said twice, told once.
+        bench.store.record_progress(row.id, &Progress::to(DeploymentStatus::Building), at(1)).await.unwrap();
+        bench.store.record_progress(row.id, &Progress::to(DeploymentStatus::Failed), at(2)).await.unwrap();
+        let told = told(&bench.store).await;
+        let mut kinds: Vec<_> = told.iter().filter(|(_, id)| *id == all.id).map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::DeploymentCreated, Kind::DeploymentBuilding, Kind::BuildStarted, Kind::DeploymentFailed, Kind::BuildCompleted]);
+        kinds = told.iter().filter(|(_, id)| *id == ends.id).map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::BuildCompleted]);
+        assert_eq!(told.len(), 6);
+        let deliveries = bench.store.webhook_deliveries(ends.id, &first(10)).await.unwrap().rows;
+        let data: serde_json::Value = serde_json::from_str(&deliveries[0].payload).unwrap();
+        assert_eq!((&data["deploymentId"], &data["status"]), (&json!(row.id), &json!("failed")));
+    }
+
+    async fn of_ten_that_come_for_events_each_event_is_one_ones(bench: Bench) {
+        let person = bench.person().await;
+        let all = webhook(&person);
+        bench.store.create_webhook(&all, 20).await.unwrap();
+        let scope = EmissionScope::Organization(person.organization.id);
+        for n in 0..50 {
+            let emission = Emission { scope, kind: WebhookEventType::ProjectCreated, data: json!({ "n": n }), at: at(n) };
+            bench.store.emit(&emission).await.unwrap();
+        }
+        at_once(10, |_| {
+            let store = bench.store.clone();
+            // Two that take the same rows in another order may be told to try again, as a replica does.
+            async move { while store.dispatch_events(7, |event, webhook| delivery(webhook.id, event.kind, &event.data)).await.map_or(true, |count| count > 0) {} }
+        })
+        .await;
+        let rows = bench.store.webhook_deliveries(all.id, &first(100)).await.unwrap().rows;
+        let mut numbers: Vec<_> = rows.iter().map(|row| serde_json::from_str::<serde_json::Value>(&row.payload).unwrap()["n"].as_i64().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+    }
+
+    async fn switching_off_ends_what_waits_and_old_deliveries_go(bench: Bench) {
+        let person = bench.person().await;
+        let one = webhook(&person);
+        bench.store.create_webhook(&one, 20).await.unwrap();
+        let (waiting, done) = (delivery(one.id, WebhookEventType::WebhookTest, "{}"), delivery(one.id, WebhookEventType::WebhookTest, "{}"));
+        for new in [&waiting, &done] {
+            bench.store.create_webhook_delivery(new).await.unwrap();
+        }
+        let attempt = Attempt { at: at(2), duration_ms: 3, status: Some(200), error: None, response: Some("ok".to_owned()) };
+        let attempted = Attempted { attempts: vec![attempt.clone()], verdict: Verdict::Succeeded, at: at(2) };
+        bench.store.record_webhook_attempt(&one, done.id, &attempted).await.unwrap();
+        let row = bench.store.webhook_delivery(one.id, done.id).await.unwrap().unwrap();
+        assert_eq!((row.attempts, row.status, row.completed_at), (vec![attempt], WebhookDeliveryStatus::Succeeded, Some(at(2))));
+        assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), Some(at(1)));
+        let off = WebhookChange { enabled: Some(false), ..WebhookChange::default() };
+        bench.store.update_webhook(&person.viewer(), one.id, &off, at(3)).await.unwrap().unwrap();
+        assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), None);
+        let row = bench.store.webhook_delivery(one.id, waiting.id).await.unwrap().unwrap();
+        assert_eq!((row.status, row.completed_at), (WebhookDeliveryStatus::Failed, Some(at(3))));
+        // An answer that comes late changes nothing any more.
+        bench.store.record_webhook_attempt(&one, waiting.id, &attempted).await.unwrap();
+        assert_eq!(bench.store.webhook_delivery(one.id, waiting.id).await.unwrap().unwrap().status, WebhookDeliveryStatus::Failed);
+        assert_eq!(bench.store.delete_old_webhook_deliveries(at(2), 10).await.unwrap(), 0);
+        assert_eq!(bench.store.delete_old_webhook_deliveries(at(3), 10).await.unwrap(), 1);
+        assert_eq!(bench.store.delete_old_webhook_deliveries(at(4), 10).await.unwrap(), 1);
+    }
+}
