@@ -17,6 +17,8 @@ string_enum! {
         OrganizationUpdated = "organization.updated",
         /// What is paid for.
         OrganizationPlanChanged = "organization.plan_changed",
+        BudgetSet = "budget.set",
+        BudgetRemoved = "budget.removed",
         OrganizationDeleted = "organization.deleted",
         OrganizationRestored = "organization.restored",
         ProjectCreated = "project.created",

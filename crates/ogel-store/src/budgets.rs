@@ -1,12 +1,13 @@
 //! How much an organization wants to spend in a month, and which alerts were raised.
 
 use crate::{
-    Result, Store, StoreError,
+    Act, Entry, Result, Store, StoreError,
+    audit::write_down,
     pool::{on_read, on_write},
     words::row,
 };
 use chrono::{DateTime, Utc};
-use ogel_api::{billing::BudgetAction, id::OrganizationId};
+use ogel_api::{audit::AuditAction, billing::BudgetAction, id::OrganizationId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -28,14 +29,28 @@ row!(BudgetAlert { percent, raised_at });
 
 impl Store {
     /// Sets or replaces it. `ForeignKey` when the organization is gone.
-    pub async fn set_budget(&self, budget: &Budget) -> Result<()> {
+    pub async fn set_budget(&self, act: &Act, budget: &Budget) -> Result<()> {
         let alerts = serde_json::to_string(&budget.alerts_at).map_err(|error| StoreError::Other(Box::new(error)))?;
-        on_write!(self, db => sqlx::query(
-            "INSERT INTO budgets (organization_id, amount, alerts_at, action, updated_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (organization_id) DO UPDATE SET amount = excluded.amount, alerts_at = excluded.alerts_at, \
-               action = excluded.action, updated_at = excluded.updated_at")
-            .bind(budget.organization_id.0).bind(budget.amount).bind(&alerts).bind(budget.action.as_str())
-            .bind(budget.updated_at).execute(db).await?.rows_affected());
+        let id = budget.organization_id;
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let before: Option<Budget> = sqlx::query_as(concat!(
+                "SELECT ", columns!(), " FROM budgets WHERE organization_id = $1"))
+                .bind(id.0).fetch_optional(&mut *tx).await?;
+            sqlx::query(
+                "INSERT INTO budgets (organization_id, amount, alerts_at, action, updated_at) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (organization_id) DO UPDATE SET amount = excluded.amount, alerts_at = excluded.alerts_at, \
+                   action = excluded.action, updated_at = excluded.updated_at")
+                .bind(id.0).bind(budget.amount).bind(&alerts).bind(budget.action.as_str()).bind(budget.updated_at)
+                .execute(&mut *tx).await?;
+            let before = before.as_ref();
+            let entry = Entry::new(id, AuditAction::BudgetSet, id)
+                .changed("amount", before.map(|budget| budget.amount), Some(budget.amount))
+                .changed("action", before.map(|budget| budget.action), Some(budget.action))
+                .changed("alertsAt", before.map(|budget| &budget.alerts_at), Some(&budget.alerts_at));
+            write_down!(tx, act, [entry]);
+            tx.commit().await?;
+        });
         Ok(())
     }
 
@@ -46,10 +61,20 @@ impl Store {
     }
 
     /// Whether there was one.
-    pub async fn delete_budget(&self, organization: OrganizationId) -> Result<bool> {
-        Ok(on_write!(self, db => sqlx::query("DELETE FROM budgets WHERE organization_id = $1")
-            .bind(organization.0).execute(db).await?.rows_affected())
-            > 0)
+    pub async fn delete_budget(&self, act: &Act, organization: OrganizationId) -> Result<bool> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let gone: Option<Budget> = sqlx::query_as(concat!(
+                "DELETE FROM budgets WHERE organization_id = $1 RETURNING ", columns!()))
+                .bind(organization.0).fetch_all(&mut *tx).await?.pop();
+            if let Some(budget) = &gone {
+                let entry = Entry::new(organization, AuditAction::BudgetRemoved, organization)
+                    .before("amount", budget.amount).before("action", budget.action);
+                write_down!(tx, act, [entry]);
+            }
+            tx.commit().await?;
+            gone.is_some()
+        }))
     }
 
     /// Budgets in the order of their organizations, from behind `after`: for whoever looks at all of them.

@@ -163,6 +163,10 @@ on_both! {
         ada.delete(&path).await.expect(204);
         ada.delete(&path).await.expect_error(404, "NOT_FOUND");
         ada.post("/deployments", body).await.expect(201);
+        let log = ada.get(&format!("/organizations/{id}/audit-log")).await.expect(200);
+        let actions: Vec<_> = log["entries"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+        assert_eq!(actions.iter().filter(|action| **action == "budget.set").count(), 4, "{log}");
+        assert!(actions.contains(&"budget.removed") && actions.contains(&"organization.plan_changed"), "{log}");
     }
 }
 

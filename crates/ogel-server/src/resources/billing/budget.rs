@@ -92,7 +92,7 @@ pub(super) async fn set_budget(
         action,
         updated_at: app.world.now(),
     };
-    app.store.set_budget(&row).await?;
+    app.store.set_budget(&caller.act(&app), &row).await?;
     closing::look_at(&app, &row).await?;
     Ok(Json(wire(&app, &row, organization.plan).await?))
 }
@@ -107,5 +107,9 @@ pub(super) async fn delete_budget(
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     organization(&app, &caller.caller, id, Role::Owner).await?;
-    if app.store.delete_budget(id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(none(id).into()) }
+    if app.store.delete_budget(&caller.act(&app), id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(none(id).into())
+    }
 }
