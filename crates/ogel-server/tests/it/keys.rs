@@ -167,6 +167,9 @@ on_both! {
         ada.ended(&ada.deploy(&project, &Repository::of_a_page("x").url(), with_env).await["id"]).await;
         let request = ada.request(Method::POST, "/auth/api-keys").header("idempotency-key", "kept");
         ada.send(request.json(&json!({ "name": "k" }))).await.expect(201);
+        let webhook = ada.post("/webhooks", json!({ "url": "https://example.com/hook" })).await.expect(201);
+        let rotate = format!("/webhooks/{}/rotate-secret", webhook["webhook"]["id"].as_str().unwrap());
+        ada.post(&rotate, json!({})).await.expect(200);
         let mut known: Vec<_> = keys::columns().map(|column| format!("{}.{}", column.table, column.column)).collect();
         known.sort();
         let prefix = app.app.sealer.prefix();
