@@ -23,6 +23,9 @@ use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::task::TaskTracker;
 
+/// What a data-plane thread's stack may grow to.
+const STACK: usize = 8 << 20;
+
 /// The running threads.
 pub struct Edge {
     /// Where they listen; the real port where 0 was asked for.
@@ -70,6 +73,9 @@ impl Edge {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 thread::Builder::new()
                     .name(format!("edge-{index}"))
+                    // A request's whole way is one future, which unoptimised code moves about on the stack. Only what is
+                    // used of it becomes memory.
+                    .stack_size(STACK)
                     .spawn(move || runtime.block_on(serve(&app, core, share, tls)))
             })
             .collect::<io::Result<_>>()?;

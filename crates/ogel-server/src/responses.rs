@@ -138,7 +138,8 @@ pub(crate) async fn answer(
             *is_ours = true;
             entry_of(read.await).await
         };
-        app.responses.fetch(&key, tags, now_ms, &lifetimes, only_new, read).await
+        // Boxed: the way past the cache is long, and its room would be moved with every answer that needs none of it.
+        Box::pin(app.responses.fetch(&key, tags, now_ms, &lifetimes, only_new, read)).await
     };
     match (found, old) {
         (Ok(entry), _) => given(

@@ -27,7 +27,17 @@ async fn while_the_database_is_away_kept_answers_go_on_and_the_rest_says_so_in_t
     let project = ada.project("shop").await;
     let site = make(&ada, &project, "web", json!({})).await;
     let path = format!("/sites/{}", text(&site["id"]));
-    ada.get(&path).await.expect(200);
+    // The changes made so far are read from the database a few times a second; after that nobody is looked up again.
+    let mut kept = 0;
+    eventually("memory has settled", || {
+        kept += 1;
+        let (ada, path, kept) = (&ada, &path, kept);
+        async move {
+            ada.get(path).await.expect(200);
+            (kept > 40).then_some(())
+        }
+    })
+    .await;
     gate.shut();
     // Memory knows who asks, what they may see, and the answer.
     for _ in 0..20 {

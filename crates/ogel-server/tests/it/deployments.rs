@@ -114,7 +114,7 @@ on_both! {
 
     async fn lists_are_filtered_and_paged(app: TestApp) {
         let ada = app.sign_up("ada").await;
-        let (shop, blog) = (ada.project("shop").await, ada.project("blog").await);
+        let (shop, blog) = (ada.project("shop").await, ada.project("news").await);
         let repository = Repository::of_a_page("x");
         for _ in 0..3 {
             let created = ada.deploy(&shop, &repository.url(), json!({})).await;
@@ -127,7 +127,7 @@ on_both! {
         assert_eq!(count(ada.get(&format!("/deployments?projectId={shop}")).await.expect(200)), 3);
         assert_eq!(count(ada.get("/deployments?status=failed").await.expect(200)), 1);
         assert_eq!(count(ada.get("/deployments?branch=main").await.expect(200)), 3);
-        assert_eq!(count(ada.get("/projects/blog/deployments").await.expect(200)), 1);
+        assert_eq!(count(ada.get("/projects/news/deployments").await.expect(200)), 1);
         let page = ada.get("/projects/shop/deployments?limit=2").await.expect(200);
         assert_eq!((count(page.clone()), &page["pagination"]["hasMore"]), (2, &json!(true)));
         let rest = format!("/projects/shop/deployments?limit=2&cursor={}", page["pagination"]["nextCursor"].as_str().unwrap());
