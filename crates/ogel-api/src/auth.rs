@@ -234,6 +234,96 @@ pub struct SessionList {
     pub pagination: Pagination,
 }
 
+/// Begins a login on another device (RFC 8628, 3.1).
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct DeviceCodeRequest {
+    /// What the program calls itself; shown to the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// Scopes, separated by blanks; all but `admin` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+/// What the program shows, and what it asks with (RFC 8628, 3.2).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeviceCode {
+    pub device_code: String,
+    pub user_code: String,
+    pub verification_uri: String,
+    pub verification_uri_complete: String,
+    /// Seconds.
+    pub expires_in: u64,
+    /// Seconds between two questions.
+    pub interval: u64,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct TokenRequest {
+    /// `urn:ietf:params:oauth:grant-type:device_code` or `refresh_token`.
+    pub grant_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+}
+
+/// A pair of tokens (RFC 6749, 5.1).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    pub access_token: String,
+    pub token_type: String,
+    /// Seconds.
+    pub expires_in: u64,
+    /// Works once; the answer has the next one.
+    pub refresh_token: String,
+    pub scope: String,
+}
+
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct RevokeRequest {
+    pub token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type_hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
+
+/// What is wrong, in the words of RFC 6749 and RFC 8628.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OAuthError {
+    /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`, …
+    pub error: String,
+    #[serde(default)]
+    pub error_description: String,
+}
+
+/// A device that waits to be let in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingDeviceLogin {
+    pub user_code: String,
+    /// What the program calls itself; nobody checks it.
+    #[schema(required)]
+    pub client_id: Option<String>,
+    pub scopes: Vec<Scope>,
+    /// From where it asked.
+    #[schema(required)]
+    pub ip: Option<String>,
+    #[schema(required)]
+    pub user_agent: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceDecision {
+    pub user_code: String,
+}
+
 /// Another password. Every other session of the account ends.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

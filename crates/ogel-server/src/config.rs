@@ -409,6 +409,12 @@ settings! {
         /// Who operates the platform and may use `admin/…`: user ids (`usr_…`) or e-mail addresses. Whoever has an account
         /// with such an address is one, so make it before you name it.
         operators: Vec<String> = Vec::new(), env "OGEL_OPERATORS";
+        /// Minutes an access token of `ogel login` lasts; a refresh token renews it. At most 1440.
+        access_token_minutes: u64 = 60, env "OGEL_ACCESS_TOKEN_MINUTES";
+        /// Minutes a person has to confirm a login on another device, at most 60.
+        device_code_minutes: u64 = 15, env "OGEL_DEVICE_CODE_MINUTES";
+        /// Seconds between two questions of a device that waits, at most 60.
+        device_poll_seconds: u64 = 5, env "OGEL_DEVICE_POLL_SECONDS";
         /// Passwords checked at the same time, on threads of low priority; each takes a core and 19 MiB for some ten
         /// milliseconds.
         concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";

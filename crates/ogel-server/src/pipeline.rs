@@ -160,6 +160,14 @@ pub(crate) fn around_streams(routes: Router<App>, app: &App) -> Router<App> {
         .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
 }
 
+/// Wraps pages for people, which are no part of the API: each form must come from our own pages, logged in or not, and
+/// what it asks for happens on the control plane.
+pub(crate) fn around_pages(routes: Router<App>, app: &App) -> Router<App> {
+    routes
+        .layer(middleware::from_fn_with_state(app.clone(), control::on_control_plane))
+        .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_foreign_forms))
+}
+
 fn refuse_overload(core: &Core, settings: &Settings) -> Result<()> {
     let (now, most) = (core.counters.in_flight.get(), settings.server.max_in_flight_per_thread);
     if now <= most {

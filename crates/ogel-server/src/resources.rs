@@ -80,8 +80,11 @@ impl Resource {
 
 /// Every noun. Routing, hints for mistyped paths and the coverage tests read it.
 pub const RESOURCES: &[Resource] = &[
-    Resource::new("auth", Plan::Native, auth::routes)
-        .with_classes(&[("login", Class::Login), ("signup", Class::Login)]),
+    Resource::new("auth", Plan::Native, auth::routes).with_classes(&[
+        ("login", Class::Login),
+        ("signup", Class::Login),
+        ("code", Class::Login),
+    ]),
     Resource::new("users", Plan::Native, users::routes),
     Resource::new("organizations", Plan::Native, organizations::routes),
     Resource::new("projects", Plan::Native, projects::routes),
@@ -111,7 +114,11 @@ pub(crate) fn noun_of(path: &str) -> Option<usize> {
 
 /// What a request counts as. What names no noun counts too, or guessing paths would be free.
 pub(crate) fn class_of(noun: Option<usize>, method: &Method, path: &str) -> Class {
-    let Some(resource) = noun.and_then(|place| RESOURCES.get(place)) else { return Class::Call };
+    let Some(resource) = noun.and_then(|place| RESOURCES.get(place)) else {
+        // The page with the other login form.
+        let logs_in = path == auth::oauth::DEVICE_PAGE && *method == Method::POST;
+        return if logs_in { Class::Login } else { Class::Call };
+    };
     if resource.exceptions.is_empty() || *method != Method::POST {
         return resource.class;
     }
@@ -130,6 +137,9 @@ mod tests {
         assert_eq!(class(Method::GET, "/api/v2/health"), Class::Free);
         assert_eq!(class(Method::GET, "/api/v2/projects/x"), Class::Call);
         assert_eq!(class(Method::POST, "/api/v2/auth/login"), Class::Login);
+        assert_eq!(class(Method::POST, "/api/v2/auth/device/code"), Class::Login);
+        assert_eq!(class(Method::POST, "/device"), Class::Login);
+        assert_eq!(class(Method::GET, "/device"), Class::Call);
         assert_eq!(class(Method::POST, "/api/v2/auth/logout"), Class::Call);
         assert_eq!(class(Method::POST, "/api/v2/deployments"), Class::Deploy);
         assert_eq!(class(Method::GET, "/api/v2/deployments"), Class::Call);

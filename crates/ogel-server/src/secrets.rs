@@ -26,6 +26,11 @@ pub const API_KEY_PREFIX: &str = "ogel_";
 /// What session tokens start with.
 pub const SESSION_PREFIX: &str = "ogels_";
 
+/// What device codes start with.
+const DEVICE_PREFIX: &str = "ogeld_";
+/// What refresh tokens start with.
+const REFRESH_PREFIX: &str = "ogelr_";
+
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// `length` base62 digits of `value`, most significant first.
@@ -63,11 +68,53 @@ pub fn new_session_token(entropy: &Entropy) -> String {
     new_token(SESSION_PREFIX, entropy)
 }
 
+/// What the program that waits for a login on another device asks with.
+pub fn new_device_code(entropy: &Entropy) -> String {
+    new_token(DEVICE_PREFIX, entropy)
+}
+
+pub fn new_refresh_token(entropy: &Entropy) -> String {
+    new_token(REFRESH_PREFIX, entropy)
+}
+
+pub fn is_device_code(token: &str) -> bool {
+    has_checksum(DEVICE_PREFIX, token)
+}
+
+pub fn is_refresh_token(token: &str) -> bool {
+    has_checksum(REFRESH_PREFIX, token)
+}
+
+/// Letters of a user code: no vowels, so that they make no words, and none that look alike (RFC 8628, 6.1).
+const USER_CODE_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+const USER_CODE_LENGTH: usize = 8;
+
+/// What a person compares or types: 8 of 20 letters, which is enough while wrong ones are counted.
+pub fn new_user_code(entropy: &Entropy) -> String {
+    let mut value = u128::from_le_bytes(entropy.bytes());
+    let letter = |_| {
+        let letter = USER_CODE_LETTERS[(value % 20) as usize];
+        value /= 20;
+        char::from(letter)
+    };
+    (0..USER_CODE_LENGTH).map(letter).collect()
+}
+
+/// A user code as somebody typed it: letter case, blanks and dashes do not matter. None if it cannot be one.
+pub fn typed_user_code(text: &str) -> Option<String> {
+    let code: String =
+        text.chars().filter(|c| !matches!(c, '-' | ' ')).take(64).collect::<String>().to_ascii_uppercase();
+    let possible = code.len() == USER_CODE_LENGTH && code.bytes().all(|byte| USER_CODE_LETTERS.contains(&byte));
+    possible.then_some(code)
+}
+
 /// Whether `token` has a form of ours and its checksum holds. Says nothing about whether it is known.
 pub fn is_well_formed(token: &str) -> bool {
-    let Some(rest) = token.strip_prefix(SESSION_PREFIX).or_else(|| token.strip_prefix(API_KEY_PREFIX)) else {
-        return false;
-    };
+    has_checksum(SESSION_PREFIX, token) || has_checksum(API_KEY_PREFIX, token)
+}
+
+fn has_checksum(prefix: &str, token: &str) -> bool {
+    let Some(rest) = token.strip_prefix(prefix) else { return false };
     if rest.len() != 50 || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return false;
     }
@@ -104,6 +151,24 @@ mod tests {
                 wrong[at] = if wrong[at] == b'x' { b'y' } else { b'x' };
                 assert!(!is_well_formed(&String::from_utf8(wrong).unwrap()));
             }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_token_is_only_itself() {
+        let entropy = Entropy::seeded(5);
+        let (device, refresh) = (new_device_code(&entropy), new_refresh_token(&entropy));
+        assert!(is_device_code(&device) && !is_refresh_token(&device) && !is_well_formed(&device));
+        assert!(is_refresh_token(&refresh) && !is_device_code(&refresh) && !is_well_formed(&refresh));
+    }
+
+    #[test]
+    fn a_user_code_may_be_typed_as_people_do() {
+        let code = new_user_code(&Entropy::seeded(6));
+        let typed = format!(" {}-{} ", &code[..4].to_lowercase(), &code[4..]);
+        assert_eq!(typed_user_code(&typed), Some(code));
+        for wrong in ["", "BCDF-GHJ", "BCDF-GHJA", "BCDF-GHJKL", "ÄCDF-GHJK"] {
+            assert_eq!(typed_user_code(wrong), None, "{wrong}");
         }
     }
 

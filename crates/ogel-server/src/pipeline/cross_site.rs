@@ -27,6 +27,14 @@ pub(crate) async fn refuse_cross_site(State(app): State<App>, request: Request, 
     next.run(request).await
 }
 
+/// The same whether or not there is a cookie: a page of another site must not log somebody in here either.
+pub(crate) async fn refuse_foreign_forms(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+    match refuse_foreign(&app, &request) {
+        Err(failure) => failure.into_response(),
+        Ok(()) => next.run(request).await,
+    }
+}
+
 /// Errors: a request with a cookie that changes something and may come from another site's page.
 pub(crate) fn refuse_foreign(app: &App, request: &Request) -> Result<()> {
     let changes = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);

@@ -2,7 +2,10 @@
 
 mod attempts;
 pub(crate) mod cookie;
+mod device;
+pub(crate) mod device_page;
 mod keys;
+pub(crate) mod oauth;
 pub(crate) mod sessions;
 
 use super::shared::{self, Paged};
@@ -43,7 +46,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_session))
         .routes(routes!(create_api_key, list_api_keys))
         .routes(routes!(get_api_key, delete_api_key))
+        .merge(device::routes())
         .merge(keys::routes())
+        .merge(oauth::routes())
         .merge(sessions::routes())
 }
 

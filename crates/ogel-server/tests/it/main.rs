@@ -16,6 +16,7 @@ mod deleted;
 mod delivery;
 mod deployments;
 mod dev;
+mod device_login;
 mod domains;
 mod edge;
 mod foreign;

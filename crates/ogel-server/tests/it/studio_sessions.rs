@@ -189,7 +189,8 @@ with_studio_on_both! {
             with_cookie(&app, "/users/me", cookie).await.expect(200);
         }
         let anonymous = app.anonymous();
-        let answer = anonymous.send(anonymous.request(Method::POST, "/auth/logout").header("cookie", &one).header("sec-fetch-site", "same-origin")).await;
+        let request = anonymous.request(Method::POST, "/auth/logout").header("cookie", &one);
+        let answer = anonymous.send(request.header("sec-fetch-site", "same-origin")).await;
         assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
         answer.expect(204);
         with_cookie(&app, "/users/me", &one).await.expect_error(401, "INVALID_CREDENTIAL");

@@ -9,7 +9,10 @@ use crate::{
     limits::{Allowance, Verdict},
     state::App,
 };
-use ogel_api::error::{Error, ErrorCode};
+use ogel_api::{
+    error::{Error, ErrorCode},
+    id::UserId,
+};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// A try that counts until it turns out to have been right.
@@ -28,6 +31,16 @@ impl Attempt {
             return Self::count(app, app.limiter.of_account_at(email, client)).map_err(|verdict| too_many(&verdict));
         }
         Err(too_many(&refused))
+    }
+
+    /// The same for the codes that devices show, by a person who is logged in.
+    pub(crate) fn at_codes(app: &App, user: UserId) -> Result<Self> {
+        // No e-mail address has a blank, so the two never meet.
+        Self::count(app, app.limiter.of_account(&format!("codes of {user}"))).map_err(|verdict| {
+            let seconds = verdict.reset_seconds();
+            let message = format!("too many wrong codes; try again in {seconds} s with the one that your device shows");
+            Error::new(ErrorCode::RateLimited, message).retry_after(Duration::from_secs(seconds)).into()
+        })
     }
 
     fn count(app: &App, allowance: Arc<Allowance>) -> Result<Self, Verdict> {
