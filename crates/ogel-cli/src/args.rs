@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Make, test and remove webhooks, and see what they were told
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
-    /// Check a token and remember it (`ogel login --token -`)
+    /// Log in on a page of the server, or check a token (`--token -`), and remember it
     Login,
     /// End the session and forget the token
     Logout,

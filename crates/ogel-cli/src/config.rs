@@ -18,6 +18,9 @@ pub(crate) struct Config {
     pub(crate) api_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
+    /// Renews the token, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
 }
 
 impl Config {
@@ -90,7 +93,8 @@ mod tests {
     fn a_saved_file_is_read_again_and_is_nobody_elses() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/config.toml");
-        let config = Config { api_url: Some("http://h".to_owned()), token: Some("t\"x".to_owned()) };
+        let token = Some("t\"x".to_owned());
+        let config = Config { api_url: Some("http://h".to_owned()), token, refresh_token: None };
         config.save(&path).unwrap();
         config.save(&path).unwrap();
         assert_eq!(Config::load(&path).unwrap().token.as_deref(), Some("t\"x"));

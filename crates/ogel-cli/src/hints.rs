@@ -49,9 +49,9 @@ fn log_in(settings: &Settings) -> String {
     match &settings.token_source {
         TokenSource::OtherServer(other) => {
             let here = &settings.api_url;
-            format!("you are logged in to `{other}`; log in here with `ogel login --api-url {here} --token -`")
+            format!("you are logged in to `{other}`; log in here with `ogel login --api-url {here}`")
         }
-        _ => "log in with `ogel login --token -`, or set `OGEL_TOKEN`".to_owned(),
+        _ => "log in with `ogel login`, or set `OGEL_TOKEN`".to_owned(),
     }
 }
 
@@ -59,6 +59,6 @@ fn replace_token(source: &TokenSource) -> String {
     match source {
         TokenSource::Environment => "replace the token in `OGEL_TOKEN`".to_owned(),
         TokenSource::Flag => "check the token given with `--token`".to_owned(),
-        _ => "log in again with `ogel login --token -`".to_owned(),
+        _ => "log in again with `ogel login`".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ mod hints;
 mod lookup;
 mod output;
 mod plain;
+mod renewal;
 mod settings;
 mod table;
 
@@ -46,6 +47,7 @@ impl Context {
         }
         let mut config = ClientConfig::new(&settings.api_url);
         config.token.clone_from(&settings.token);
+        config.renew = renewal::of(settings);
         config.user_agent = concat!("ogel-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         Client::new(config).map_err(|error| self.explain(error))
     }

@@ -71,6 +71,11 @@ impl Output {
         }
     }
 
+    /// What a person must read to go on.
+    pub(crate) fn ask(&self, text: &str) {
+        self.stderr(text);
+    }
+
     pub(crate) fn warn(&self, text: &str) {
         self.stderr(&format!("\x1b[1;33mwarning\x1b[0m: {text}"));
     }

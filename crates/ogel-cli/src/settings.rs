@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn a_token_goes_to_the_server_it_is_for() {
         let environment = Environment { config_dir: None, token: Some("e".to_owned()), now_ms: 0 };
-        let config = Config { api_url: Some("http://h:1".to_owned()), token: Some("f".to_owned()) };
+        let (api_url, token) = (Some("http://h:1".to_owned()), Some("f".to_owned()));
+        let config = Config { api_url, token, refresh_token: None };
         let choose = |given: Option<&str>, url| choose_token(given.map(str::to_owned), &environment, &config, url);
         assert_eq!(choose(None, "http://h:1/api/v2/"), (Some("f".to_owned()), TokenSource::File));
         assert_eq!(choose(None, "http://h:2"), (None, TokenSource::OtherServer("http://h:1".to_owned())));

@@ -4,8 +4,9 @@ use crate::{Client, PageQuery, Result};
 use http::Method;
 use ogel_api::{
     auth::{
-        ApiKey, ApiKeyCreated, ApiKeyList, ChangePassword, CurrentSession, LoggedIn, Login, NewApiKey, RotateApiKey,
-        Session, SessionList, Signup, UpdateApiKey,
+        ApiKey, ApiKeyCreated, ApiKeyList, ChangePassword, CurrentSession, DeviceCode, DeviceCodeRequest, LoggedIn,
+        Login, NewApiKey, OAuthError, RevokeRequest, RotateApiKey, Session, SessionList, Signup, Token, TokenRequest,
+        UpdateApiKey,
     },
     id::{ApiKeyId, SessionId},
 };
@@ -49,6 +50,22 @@ impl Client {
     /// `DELETE auth/api-keys/{id}`: it stops working at once.
     pub async fn delete_api_key(&self, id: ApiKeyId) -> Result<()> {
         self.done(Method::DELETE, &["auth", "api-keys", &id.to_string()]).await
+    }
+
+    /// `POST auth/device/code`: begins a login that somebody confirms on another device.
+    pub async fn start_device_login(&self, asked: &DeviceCodeRequest) -> Result<DeviceCode> {
+        self.post(&["auth", "device", "code"], asked).await
+    }
+
+    /// `POST auth/token`, once: a refresh token must not be sent again blindly. What the server says in the words of the
+    /// RFCs (`authorization_pending`, `invalid_grant`, …) is the inner error.
+    pub async fn token(&self, asked: &TokenRequest) -> Result<std::result::Result<Token, OAuthError>> {
+        self.once(&["auth", "token"], asked).await
+    }
+
+    /// `POST auth/revoke`: ends the login that a token belongs to.
+    pub async fn revoke(&self, asked: &RevokeRequest) -> Result<()> {
+        self.send_and_forget(Method::POST, &["auth", "revoke"], asked).await
     }
 
     /// `GET auth/api-keys/self`: the key this client calls with.

@@ -1,8 +1,11 @@
 //! What a client is told at its start: the server, the credential, and how patient to be.
 
 use crate::{ClientError, Result};
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 use url::Url;
+
+/// Finds a fresh token in place of a refused one; `None` if there is none to be had.
+pub type Renew = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
 /// How to reach the API. Start from [`ClientConfig::new`] and change what differs.
 #[derive(Clone)]
@@ -12,6 +15,8 @@ pub struct ClientConfig {
     /// A session token or an API key, sent as `Authorization: Bearer`. Sent over plain `http` as well: the caller
     /// decides whether that is acceptable.
     pub token: Option<String>,
+    /// Asked for another token when the server refuses the one that was sent, which it is given.
+    pub renew: Option<Renew>,
     /// Sent as `User-Agent`.
     pub user_agent: String,
     /// How long one attempt may take, answer included. A call with all its repetitions takes at most twice as long.
@@ -28,6 +33,7 @@ impl ClientConfig {
         Self {
             base_url: base_url.into(),
             token: None,
+            renew: None,
             user_agent: concat!("ogel-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(30),
             max_retries: 2,

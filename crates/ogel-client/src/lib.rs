@@ -43,7 +43,7 @@ mod webhooks;
 
 pub use billing::UsageQuery;
 pub use builds::BuildQuery;
-pub use config::{ClientConfig, PageQuery};
+pub use config::{ClientConfig, PageQuery, Renew};
 pub use deployments::DeploymentQuery;
 pub use error::ClientError;
 pub use log_stream::LogStream;

@@ -5,7 +5,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
@@ -26,7 +29,8 @@ pub(crate) struct Inner {
     base: Url,
     /// Scheme, host and port, for messages.
     pub(crate) server: String,
-    authorization: Option<HeaderValue>,
+    /// Replaced when the token is renewed.
+    authorization: RwLock<Option<HeaderValue>>,
     pub(crate) config: ClientConfig,
 }
 
@@ -54,7 +58,7 @@ impl Client {
     /// Connects to nothing yet. Errors: `InvalidUrl`, `InvalidToken`, `Setup`.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let base = api_base(&config.base_url)?;
-        let authorization = config.token.as_deref().map(bearer).transpose()?;
+        let authorization = RwLock::new(config.token.as_deref().map(bearer).transpose()?);
         let mut builder = reqwest::Client::builder()
             .user_agent(&config.user_agent)
             .tls_backend_preconfigured(tls::config(base.scheme() == "https")?)
@@ -147,7 +151,9 @@ impl Client {
         let repeatable = key.is_some() || call.method.is_idempotent();
         let deadline = Instant::now() + config.timeout * 2;
         let mut n_retries = 0;
+        let mut was_renewed = false;
         loop {
+            let sent = self.authorization();
             let allowed = config.timeout.min(deadline.saturating_duration_since(Instant::now()));
             let outcome = match timeout(allowed, self.attempt(call, key.as_deref())).await {
                 Ok(outcome) => outcome,
@@ -161,6 +167,13 @@ impl Client {
                 (Err(error), _) | (_, Some(error)) => error,
                 _ => return outcome,
             };
+            // Refused before anything was done: with another token it may be sent again.
+            if !was_renewed && matches!(error.code(), Some("CREDENTIAL_EXPIRED" | "INVALID_CREDENTIAL")) {
+                was_renewed = true;
+                if self.renew(sent).await {
+                    continue;
+                }
+            }
             let wait = retry::wait(n_retries, error.retry_after());
             let in_time = Instant::now() + wait < deadline;
             if n_retries >= config.max_retries || !retry::is_worthwhile(error, repeatable) || !in_time {
@@ -169,6 +182,46 @@ impl Client {
             n_retries += 1;
             sleep(wait).await;
         }
+    }
+
+    /// For operations that answer 400 in the words of OAuth's RFCs. Not repeated, whatever happens.
+    pub(crate) async fn once<T: DeserializeOwned, E: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Result<T, E>> {
+        let Inner { config, server, .. } = &*self.inner;
+        let call = Call { method: Method::POST, url: self.url(segments, &[])?, body: Some(encode(body)?) };
+        let Ok(answer) = timeout(config.timeout, self.attempt(&call, None)).await else {
+            return Err(ClientError::Timeout { server: server.clone(), after: config.timeout });
+        };
+        let answer = answer?;
+        if answer.status == StatusCode::BAD_REQUEST
+            && let Ok(said) = serde_json::from_slice(&answer.body)
+        {
+            return Ok(Err(said));
+        }
+        let answer = answer.into_success(server)?;
+        let value = serde_json::from_slice(&answer.body);
+        value.map(Ok).map_err(|error| ClientError::decode(server, answer.status, &error, &answer.body))
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        self.inner.authorization.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there is another token than the one that was sent.
+    async fn renew(&self, sent: Option<HeaderValue>) -> bool {
+        if self.authorization() != sent {
+            // Another call was quicker.
+            return true;
+        }
+        let Some(renew) = &self.inner.config.renew else { return false };
+        let token = sent.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ").map(str::to_owned));
+        let Some(fresh) = renew(token.unwrap_or_default()).await else { return false };
+        let Ok(value) = bearer(&fresh) else { return false };
+        *self.inner.authorization.write().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        true
     }
 
     async fn attempt(&self, call: &Call, key: Option<&str>) -> Result<Answer> {
@@ -194,8 +247,8 @@ impl Client {
     /// A request with the headers that all of them have.
     pub(crate) fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
         let request = self.inner.http.request(method, url);
-        match &self.inner.authorization {
-            Some(value) => request.header(header::AUTHORIZATION, value.clone()),
+        match self.authorization() {
+            Some(value) => request.header(header::AUTHORIZATION, value),
             None => request,
         }
     }

@@ -1,7 +1,7 @@
 //! `ogel whoami`: whose token it is, of which kind, and what it allows.
 
 use crate::{Context, Result, age, settings::TokenSource, table};
-use ogel_api::auth::{AuthMethod, CurrentSession};
+use ogel_api::auth::{AuthMethod, CurrentSession, SessionKind};
 
 pub(crate) async fn run(context: &Context) -> Result {
     let client = context.client()?;
@@ -17,6 +17,9 @@ fn describe(context: &Context, session: &CurrentSession) -> Vec<(&'static str, S
     let kind = match (session.method, session.api_key_id) {
         (AuthMethod::ApiKey, Some(id)) => format!("API key {id}"),
         (AuthMethod::ApiKey, None) => "API key".to_owned(),
+        (AuthMethod::Session, _) if session.session_kind == Some(SessionKind::Cli) => {
+            "login of a program, which renews it".to_owned()
+        }
         (AuthMethod::Session, _) => "session".to_owned(),
         (AuthMethod::StudioSession, _) => "session of Studio".to_owned(),
         (AuthMethod::Unrecognized, _) => "a kind this version does not know".to_owned(),

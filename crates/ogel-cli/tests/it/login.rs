@@ -49,9 +49,7 @@ async fn a_refused_token_changes_nothing() {
     let ran = ogel.run(&["login", "--token", "ogel_bad", "--api-url", &server.url]).await;
     assert_eq!(ran.code, Some(4));
     assert!(!ogel.config().exists());
-    for (args, input) in
-        [(&["login"][..], ""), (&["login", "--token", "-"], " \n"), (&["login", "--token", "-"], "a b")]
-    {
+    for (args, input) in [(&["login", "--token", "-"][..], " \n"), (&["login", "--token", "-"], "a b")] {
         assert_eq!(ogel.run_with_input(args, input).await.code, Some(2), "{args:?}");
     }
 }
@@ -112,4 +110,61 @@ async fn logging_out_ends_a_session_and_spares_a_key() {
 async fn a_token_on_an_open_road_is_warned_of() {
     let ran = Ogel::new().run(&["whoami", "--api-url", "http://192.0.2.1.invalid", "--token", "t"]).await;
     assert!(ran.stderr.starts_with("warning: the token goes to `http://192.0.2.1.invalid` unencrypted"), "{ran:?}");
+}
+
+/// Lets the device in at its third question, and renews its token once.
+fn device(seen: &Seen) -> Reply {
+    let said = |error: &str| Reply::Json(400, serde_json::json!({"error": error, "error_description": "as it is"}));
+    let tokens = |access: &str, refresh: &str| {
+        let scope = "users:read";
+        Reply::Json(
+            200,
+            serde_json::json!({"access_token": access, "token_type": "Bearer", "expires_in": 3600,
+            "refresh_token": refresh, "scope": scope}),
+        )
+    };
+    match seen.operation().as_str() {
+        "POST auth/device/code" => Reply::Json(
+            200,
+            serde_json::json!({"device_code": "ogeld_x", "user_code": "BCDF-GHJK",
+            "verification_uri": "http://h/device", "verification_uri_complete": "http://h/device?user_code=BCDF-GHJK",
+            "expires_in": 900, "interval": 1}),
+        ),
+        "POST auth/token" if seen.body["refresh_token"] == "ogelr_first" => tokens("ogels_second", "ogelr_second"),
+        "POST auth/token" if seen.body["refresh_token"].is_string() => said("invalid_grant"),
+        "POST auth/token" => match seen.nth {
+            0 | 1 => said("authorization_pending"),
+            _ => tokens("ogels_first", "ogelr_first"),
+        },
+        "POST auth/revoke" => Reply::Text(200, ""),
+        "GET projects" if seen.header("authorization") == Some("Bearer ogels_first") => {
+            Reply::Error(401, "CREDENTIAL_EXPIRED", 0)
+        }
+        _ => healthy(seen, "success"),
+    }
+}
+
+#[tokio::test]
+async fn a_person_lets_the_program_in_and_its_token_is_renewed_by_itself() {
+    let server = Server::start(device).await;
+    let ogel = Ogel::new();
+    let ran = ogel.run(&["login", "--api-url", &server.url]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(
+        ran.stderr.contains("http://h/device?user_code=BCDF-GHJK") && ran.stderr.contains("as Ada"),
+        "{}",
+        ran.stderr
+    );
+    let text = || std::fs::read_to_string(ogel.config()).unwrap();
+    assert!(text().contains("token = \"ogels_first\"\nrefresh_token = \"ogelr_first\"\n"), "{}", text());
+    // The token is over: nobody notices.
+    assert_eq!(ogel.run(&["projects", "list"]).await.code, Some(0));
+    assert!(text().contains("ogels_second") && text().contains("ogelr_second"), "{}", text());
+    let sent: Vec<_> =
+        server.asked("GET projects").iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Bearer ogels_first", "Bearer ogels_second"]);
+
+    assert_eq!(ogel.run(&["logout"]).await.code, Some(0));
+    assert!(server.asked("POST auth/revoke")[0].body["token"] == "ogelr_second");
+    assert!(!text().contains("ogel"), "{}", text());
 }
