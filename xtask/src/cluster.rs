@@ -98,6 +98,7 @@ impl Cluster {
         let ghost = start_ghost(ogeld, &folder.0, ghost_address, preview, address)?;
         let mut settings: Vec<(&str, String)> = vec![
             ("database.url", quoted(&postgres.url)),
+            ("redis.url", quoted(&format!("redis://{redis_address}"))),
             ("ghost.url", quoted(&format!("http://{ghost_address}"))),
             ("ghost.api_key", quoted(PLATFORM_KEY)),
             ("ghost.webhook_secret", quoted(WEBHOOK_SECRET)),
