@@ -1,7 +1,7 @@
 //! Deployments: one attempt each to put a commit of a repository online.
 
 use crate::{
-    id::{BuildId, DeploymentId, ProjectId, UserId},
+    id::{BuildId, DeploymentId, OperationId, ProjectId, UserId},
     page::Pagination,
     string_enum::string_enum,
     time::Timestamp,
@@ -97,6 +97,9 @@ pub struct Deployment {
     pub created_at: Timestamp,
     #[schema(required)]
     pub completed_at: Option<Timestamp>,
+    /// What a 202 says is still under way; `GET operations/{id}` tells how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<OperationId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

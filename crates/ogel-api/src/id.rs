@@ -153,6 +153,8 @@ ids! {
     DeploymentId = "dpl", "a" "deployment";
     /// The work behind a deployment.
     BuildId = "bld", "a" "build";
+    /// Something that was asked for and takes its time.
+    OperationId = "op", "an" "operation";
     /// The settings of something a project publishes.
     SiteId = "site", "a" "site";
     /// A name a project is reached by.

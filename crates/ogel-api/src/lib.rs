@@ -8,7 +8,7 @@
 //! - [`error`]: the one error table and the envelope every failure travels in
 //! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
 //! - one module per noun: [`auth`], [`users`], [`organizations`], [`audit`], [`projects`], [`deployments`], [`builds`],
-//!   [`sites`], [`domains`], [`billing`], [`admin`], [`meta`]
+//!   [`sites`], [`domains`], [`operations`], [`billing`], [`admin`], [`meta`]
 
 pub mod admin;
 pub mod audit;
@@ -21,6 +21,7 @@ pub mod error;
 pub mod id;
 pub mod meta;
 pub mod metrics;
+pub mod operations;
 pub mod organizations;
 pub mod page;
 pub mod projects;

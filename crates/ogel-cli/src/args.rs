@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Add, verify and remove domains
     #[command(subcommand)]
     Domains(DomainsCommand),
+    /// Ask how something that takes its time stands
+    #[command(subcommand)]
+    Operations(OperationsCommand),
     /// List sites
     #[command(subcommand)]
     Sites(SitesCommand),
@@ -176,6 +179,20 @@ pub(crate) enum DomainsCommand {
     Verify { id: String },
     /// Remove a domain
     Rm { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationsCommand {
+    /// Show how an operation stands
+    Show {
+        /// Such as `op_01h455vb4pex5vsknk084sn02q`
+        id: ogel_api::id::OperationId,
+    },
+    /// Wait until an operation has ended; fails if it did
+    Wait {
+        /// Such as `op_01h455vb4pex5vsknk084sn02q`
+        id: ogel_api::id::OperationId,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -108,6 +108,7 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Projects(command) => commands::projects::run(context, command).await,
         Command::Domains(command) => commands::domains::run(context, command).await,
         Command::Billing(args) => commands::billing::run(context, args).await,
+        Command::Operations(command) => commands::operations::run(context, command).await,
         Command::Sites(command) => commands::sites::run(context, command).await,
         Command::Webhooks(command) => commands::webhooks::run(context, command).await,
         Command::Login => commands::login::login(context).await,

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`ClientConfig`], [`Client`]: where to, as whom, how long
-//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `builds`, `sites`, `domains`, `billing`, `webhooks`, `meta`: the operations, one noun each
+//! - `auth`, `users`, `organizations`, `projects`, `deployments`, `operations`, `builds`, `sites`, `domains`, `billing`, `webhooks`, `meta`: the operations, one noun each
 //! - `raw`: any other operation, undecoded
 //! - `transport`, `retry`, `tls`: one request, its repetitions, its trusted certificates
 //! - `log_stream`, `socket`: following a log over WebSocket
@@ -30,6 +30,7 @@ mod domains;
 mod error;
 mod log_stream;
 mod meta;
+mod operations;
 mod organizations;
 mod projects;
 mod raw;

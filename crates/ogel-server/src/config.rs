@@ -441,6 +441,10 @@ settings! {
         concurrency: u64 = 32, env "OGEL_WORK_CONCURRENCY";
         /// Failures in a row after which a job waits for an operator; with the pauses between them about an hour.
         max_attempts: u64 = 160, env "OGEL_WORK_MAX_ATTEMPTS";
+        /// Minutes between two comparisons of all that Studio knows with all that the deployment backend knows.
+        reconcile_minutes: u64 = 15, env "OGEL_WORK_RECONCILE_MINUTES";
+        /// Days that operations can be asked for after they have ended.
+        operation_days: u64 = 30, env "OGEL_WORK_OPERATION_DAYS";
     }
     /// What organizations pay for, and how.
     billing: Billing {

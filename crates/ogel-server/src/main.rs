@@ -1,7 +1,9 @@
 //! `ogeld`: reads its arguments and environment, starts the control plane's runtime, and hands over to the library.
 
 use clap::{Parser, Subcommand};
-use ogel_server::{billing::catalog, config::Config, dev, keys, limits_cli, lone_ghost, openapi, run, world::World};
+use ogel_server::{
+    billing::catalog, config::Config, dev, doctor, keys, limits_cli, lone_ghost, openapi, run, world::World,
+};
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
@@ -80,6 +82,14 @@ enum Command {
         config: Option<PathBuf>,
         #[command(subcommand)]
         command: LimitsCommand,
+    },
+    /// Say whether database, deployment backend and the work on them are well; ends with 1 if not
+    Doctor {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Have a dead operation (`op_…`) done after all
+        #[arg(long, value_name = "OPERATION")]
+        retry: Vec<ogel_api::id::OperationId>,
     },
     /// Print the annotated default configuration
     Config {
@@ -238,6 +248,16 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 LimitsCommand::Remove { holder, policy } => limits_cli::Command::Remove { holder, policy },
             };
             print(&control_plane()?.block_on(limits_cli::run(&config, command))?);
+        }
+        Command::Doctor { config, retry } => {
+            let mut config = Config::load(config.as_deref(), &variable)?;
+            config.log.filter = variable("OGEL_LOG").unwrap_or_else(|| "error".to_owned());
+            drop(start_log(&config)?);
+            let report = control_plane()?.block_on(doctor::examine(config, &retry))?;
+            print(&report.text);
+            if !report.is_well {
+                return Err("something is not well; see above".into());
+            }
         }
         Command::Dev { data_dir, listen, json } => {
             let mut config = Config::default();

@@ -5,10 +5,12 @@
 
 pub mod daily;
 mod histogram;
+mod queues;
 mod text;
 mod upstreams;
 
 pub use histogram::Histogram;
+pub(crate) use queues::render_queues;
 pub use text::{render, render_redis};
 
 use crate::{

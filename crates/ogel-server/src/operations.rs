@@ -3,8 +3,11 @@
 
 use crate::{metrics, resources::meta, state::App};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
+
+/// How long a scrape waits for the database.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Listens at `address` until shutdown, on the control plane.
 pub(crate) async fn start(app: &App, address: SocketAddr) -> io::Result<SocketAddr> {
@@ -31,6 +34,10 @@ async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     let mut page = metrics::render(&app.all_counters()) + &app.hooks.render() + &app.bridge.render();
     if let Some(redis) = app.shared.as_redis() {
         metrics::render_redis(&mut page, redis);
+    }
+    // Without the database the rest is all the more wanted.
+    if let Ok(Ok(queues)) = tokio::time::timeout(PATIENCE, app.store.queue_figures(app.world.now())).await {
+        metrics::render_queues(&mut page, &queues, app.world.now());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }

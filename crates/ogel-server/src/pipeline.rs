@@ -22,7 +22,7 @@ pub(crate) use body::Stalled;
 pub(crate) use conditional::{IfMatch, Version, tag_of};
 pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
 pub(crate) use cross_site::refuse_foreign;
-pub(crate) use idempotency::answer_context;
+pub(crate) use idempotency::{Made, answer_context};
 
 use crate::{
     edge::{Core, Counted, Peer},

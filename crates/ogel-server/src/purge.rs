@@ -1,7 +1,8 @@
-//! The end of what was deleted: once it can no longer be restored it goes for good, at Ghost first. What Ghost does not
-//! take now is tried again at the next round; every replica may try, and the row decides who was in time.
+//! The end of what was deleted: once it can no longer be restored it goes for good, at Ghost first. Each project is an
+//! operation (`doing.rs`), so that one replica does it, and goes on when Ghost does not answer now.
 
-use crate::{error::Failure, state::App};
+use crate::{doing, error::Failure, state::App};
+use ogel_api::{id::ProjectId, operations::OperationKind};
 use ogel_store::{Act, StoreError};
 
 /// Things purged in one round. The next is ten minutes later.
@@ -18,13 +19,15 @@ async fn round(app: &App) -> Result<(), Failure> {
     let now = app.world.now();
     let before = now - crate::resources::shared::restore_window(app);
     for project in app.store.projects_to_purge(before, BATCH).await? {
-        if let Err(failure) = app.bridge.delete_project(project.id).await {
-            tracing::warn!(project.id = %project.id, error = ?failure.0, "a deleted project could not be removed at Ghost");
-            continue;
-        }
-        let act = Act::by_the_system(app.world.uuid(), now);
-        if app.store.purge_project(&act, project.id, before).await?.is_ok() {
-            tracing::info!(project.id = %project.id, "a deleted project was purged");
+        let asked = doing::Asked {
+            kind: OperationKind::DeleteProject,
+            project: project.id,
+            deployment: None,
+            by: None,
+            reason: None,
+        };
+        if let Err(failure) = doing::done(app, &asked).await {
+            tracing::warn!(project.id = %project.id, error = ?failure.0, "a deleted project could not be purged");
         }
     }
     match app.store.purge_organizations(before, BATCH).await {
@@ -36,4 +39,20 @@ async fn round(app: &App) -> Result<(), Failure> {
     let days = i64::try_from(app.config().retention.audit_days.min(36_500)).unwrap_or(400);
     app.store.delete_old_audit_entries(now - chrono::TimeDelta::days(days), BATCH * 100).await?;
     Ok(())
+}
+
+/// Removes a project at Ghost, then its record. One that was restored meanwhile stays; whether it did not.
+pub(crate) async fn project(app: &App, id: ProjectId) -> Result<bool, Failure> {
+    let now = app.world.now();
+    let before = now - crate::resources::shared::restore_window(app);
+    if !app.store.is_due_to_purge(id, before).await? {
+        return Ok(false);
+    }
+    app.bridge.delete_project(id).await?;
+    let act = Act::by_the_system(app.world.uuid(), now);
+    let is_gone = app.store.purge_project(&act, id, before).await?.is_ok();
+    if is_gone {
+        tracing::info!(project.id = %id, "a deleted project was purged");
+    }
+    Ok(is_gone)
 }

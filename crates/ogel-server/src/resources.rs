@@ -9,6 +9,7 @@ pub(crate) mod domains;
 pub(crate) mod forwarded;
 pub(crate) mod meta;
 pub(crate) mod metrics;
+pub(crate) mod operations;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 mod proxied;
@@ -90,6 +91,7 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("projects", Plan::Native, projects::routes),
     Resource::new("deployments", Plan::Hybrid, deployments::routes)
         .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)]),
+    Resource::new("operations", Plan::Native, operations::routes),
     Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
     Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
     Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),

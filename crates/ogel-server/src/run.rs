@@ -4,10 +4,11 @@ use crate::{
     access_log::{AccessLog, Destination},
     billing::{closing, metering},
     config::Config,
+    doing,
     edge::{Edge, Tls},
     hooks, identities, keys, logs, operations,
     passwords::Passwords,
-    reload, replicas,
+    reconciler, reload, replicas,
     state::{App, AppState, Parts, Upstream},
     studio,
     takeover::{self, Predecessor},
@@ -82,16 +83,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     store.migrate().await.doing("cannot migrate the database")?;
     let sealer = keys::sealer(&config).doing("cannot use the keys of `secrets`")?;
     let studio_database = studio::database(&config, &store).await?;
-    let entropy = world.entropy.clone();
-    let mut urls = config.ghost.url.split(',').map(|url| url.trim().to_owned());
-    let first = urls.next().unwrap_or_default();
-    let ghost = GhostConfig {
-        more_base_urls: urls.collect(),
-        response_format: config.ghost.response_format.clone(),
-        call_timeout: Duration::from_secs(config.ghost.timeout_seconds.max(1)),
-        ..GhostConfig::new(first, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
-    };
-    let upstream = Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) };
+    let upstream = upstream_of(&config, &world, connector);
     let access_log = AccessLog::start(&Destination::parse(&config.log.access))
         .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
     let shared = replicas::shared(&config, &world)?;
@@ -110,6 +102,20 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         studio_database,
     })
     .doing("cannot use `ghost.url` with `ghost.api_key`")
+}
+
+/// How the configuration says that Ghost is reached.
+pub(crate) fn upstream_of(config: &Config, world: &World, connector: Connector) -> Upstream {
+    let entropy = world.entropy.clone();
+    let mut urls = config.ghost.url.split(',').map(|url| url.trim().to_owned());
+    let first = urls.next().unwrap_or_default();
+    let ghost = GhostConfig {
+        more_base_urls: urls.collect(),
+        response_format: config.ghost.response_format.clone(),
+        call_timeout: Duration::from_secs(config.ghost.timeout_seconds.max(1)),
+        ..GhostConfig::new(first, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
+    };
+    Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) }
 }
 
 /// A server that answers.
@@ -146,6 +152,9 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     work::start::<tracker::Following>(app);
     hooks::start(app);
     logs::kept::start(app);
+    work::start::<doing::Operating>(app);
+    work::start::<reconciler::Comparing>(app);
+    reconciler::ask(app, false).await.doing("cannot write the job of comparing records")?;
     // Rows of a program that writes no jobs. In a moment more of them come to light than one batch: the next round.
     let orphans =
         app.store.enqueue_unfinished(app.world.now(), BATCH).await.doing("cannot read unfinished deployments")?;
@@ -189,7 +198,10 @@ async fn housekeeping(app: &App) {
         let first_day = now - chrono::TimeDelta::days(i64::try_from(crate::metrics::daily::KEPT_DAYS).unwrap_or(30));
         let overrides = app.store.delete_expired_limit_overrides(now, BATCH).await;
         let days = app.store.delete_daily_before(&first_day.date_naive().to_string()).await;
+        let operation_days = i64::try_from(app.config().work.operation_days).unwrap_or(30);
+        let operations = app.store.delete_old_operations(now - chrono::TimeDelta::days(operation_days), BATCH).await;
         for (what, outcome) in [
+            ("operations", operations),
             ("sessions", sessions),
             ("overrides of limits", overrides),
             ("daily figures", days),

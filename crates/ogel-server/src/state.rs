@@ -106,7 +106,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    fn connect(&self) -> Result<Ghost, SetupError> {
+    pub(crate) fn connect(&self) -> Result<Ghost, SetupError> {
         Ghost::new(self.config.clone(), self.connector.clone(), self.random.clone())
     }
 }

@@ -11,6 +11,7 @@ pub(crate) use watch::{follow, wait_until};
 
 use crate::{
     bridge::STEP,
+    doing,
     error::Result,
     responses::{self, SITES_AND_DOMAINS},
     state::App,
@@ -18,7 +19,9 @@ use crate::{
     work::{self, Doer, Outcome},
 };
 use chrono::TimeDelta;
-use ogel_api::{admin::Queue, deployments::DeploymentStatus, error::ErrorCode, id::DeploymentId};
+use ogel_api::{
+    admin::Queue, deployments::DeploymentStatus, error::ErrorCode, id::DeploymentId, operations::OperationKind,
+};
 use ogel_ghost::{CallContext, Credential, DeploymentDoc};
 use ogel_store::{Deployment, Job, Progress, StoreError};
 use std::{sync::Arc, time::Duration};
@@ -99,6 +102,10 @@ impl Doer for Following {
             }
             Err(failure) => Outcome::Failed(failure),
         }
+    }
+
+    async fn bury(&self, app: &App, job: &Job, error: &str) -> Result<bool, StoreError> {
+        app.store.bury_operations(job, error, app.world.now()).await
     }
 
     /// Ghost says something of this deployment.
@@ -224,17 +231,17 @@ impl Following {
         self.write(Progress { error, completed_at: Some(self.app.world.now()), ..Progress::to(status) }).await
     }
 
-    /// Past its deadline: Ghost is asked to stop, but its answer is not waited for any longer.
+    /// Past its deadline. That Ghost stops, too, is an operation of its own: it may take longer, and must not be forgotten.
     async fn give_up(&mut self, row: &Row) -> Result<()> {
-        if let Some(project) = self.app.bridge.known_project(row.project_id).await? {
-            let credential = Credential::ProjectKey(&project.key);
-            let context = CallContext::within(STEP);
-            let stopped =
-                self.app.ghost.cancel_deployment(context, credential, &project.id, &row.ogel_deployment_id).await;
-            if let Err(error) = stopped {
-                tracing::warn!(deployment.id = %row.id, code = %error.code, "deployment past its deadline could not be stopped");
-            }
-        }
+        let withdrawal = doing::Asked {
+            kind: OperationKind::WithdrawDeployment,
+            project: row.project_id,
+            deployment: Some(row.id),
+            by: None,
+            reason: None,
+        };
+        // Before the end is written: afterwards nobody would come here again.
+        doing::begin(&self.app, &withdrawal).await?;
         let minutes = self.app.config().deployments.deadline_minutes;
         self.end(DeploymentStatus::Failed, &format!("it did not end within {minutes} minutes")).await
     }

@@ -6,6 +6,7 @@ use crate::{
     Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
     error::Cap,
     events::{ADD, Said, add_event},
+    operations::{NewOperation, add_operation},
     pool::{on_list, on_read, on_write},
     usage::{ADD_FOR_PROJECT, hour_of},
     viewer::{seen_by, sees_project},
@@ -17,7 +18,8 @@ use ogel_api::{
     admin::Queue,
     billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{BuildId, DeploymentId, ProjectId, UserId},
+    id::{BuildId, DeploymentId, OperationId, ProjectId, UserId},
+    operations::OperationKind,
     organizations::Role,
 };
 
@@ -170,6 +172,19 @@ impl NewDeployment {
         NewJob { queue: Queue::BuildLogs, id: self.build_id.0, due_at, hold: None, created_at: self.created_at }
     }
 
+    /// Has the deployment's id: there is one of each.
+    fn operation(&self) -> NewOperation<'static> {
+        NewOperation {
+            id: OperationId(self.id.0),
+            kind: OperationKind::CreateDeployment,
+            project_id: self.project_id,
+            deployment_id: Some(self.id),
+            requested_by: Some(self.created_by),
+            reason: None,
+            created_at: self.created_at,
+        }
+    }
+
     /// What its maker holds once it is written.
     pub fn job(&self) -> Job {
         self.new_job().taken()
@@ -298,6 +313,8 @@ impl Store {
                 }
                 enqueue!(tx, &new.new_job());
                 enqueue!(tx, &new.log_job());
+                // The deployment's id is fresh, so this is.
+                let _is_new = add_operation!(tx, &new.operation());
             }
             tx.commit().await?;
             row

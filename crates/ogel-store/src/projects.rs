@@ -249,6 +249,14 @@ impl Store {
             .bind(before).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
+    /// Whether it was deleted before then, and not restored.
+    pub async fn is_due_to_purge(&self, id: ProjectId, before: DateTime<Utc>) -> Result<bool> {
+        Ok(
+            on_read!(self, db => sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = $1 AND deleted_at < $2)")
+            .bind(id.0).bind(before).fetch_one(db).await?),
+        )
+    }
+
     /// Removes a deleted project with its deployments and what ties it to Ghost. Whether it was still deleted.
     pub async fn purge_project(&self, act: &Act, id: ProjectId, before: DateTime<Utc>) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {

@@ -4,15 +4,16 @@
 use crate::{DeviceStatus, ObjectKind};
 use chrono::{DateTime, Utc};
 use ogel_api::{
-    admin::Queue,
+    admin::{FindingKind, Queue},
     audit::AuditAction,
     auth::{Scope, SessionKind},
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{
-        ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvoiceId, OrganizationId, ProjectId, SessionId,
-        UserId, WebhookDeliveryId, WebhookId,
+        ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvoiceId, OperationId, OrganizationId, ProjectId,
+        SessionId, UserId, WebhookDeliveryId, WebhookId,
     },
+    operations::{OperationKind, OperationState},
     organizations::{Plan, Role},
     webhooks::{WebhookDeliveryStatus, WebhookDisabledReason, WebhookEventType},
 };
@@ -49,6 +50,7 @@ ids!(
     DeploymentId,
     EventId,
     InvoiceId,
+    OperationId,
     OrganizationId,
     ProjectId,
     SessionId,
@@ -68,11 +70,14 @@ words!(
     DeploymentEventType,
     DeploymentStatus,
     DeviceStatus,
+    FindingKind,
     InvoiceStatus,
     IpAddr,
     LineKind,
     Metric,
     ObjectKind,
+    OperationKind,
+    OperationState,
     Plan,
     Queue,
     Role,

@@ -82,12 +82,6 @@ impl TestApp {
         Self { app, ghost, folder, network, running, database }
     }
 
-    /// Another replica on the same database and Ghost, with the same settings.
-    pub async fn replica(&self) -> Replica {
-        let (app, running) = start_app(Config::clone(&self.app.config()), &self.network).await;
-        Replica { app, running }
-    }
-
     /// Everything ends and is removed.
     pub async fn stop(self) {
         let Self { app, ghost, folder, network: _, running, database } = self;
@@ -199,30 +193,18 @@ impl TestApp {
     }
 }
 
-/// A second process, as far as anybody can tell from outside. Stop it before the [`TestApp`] it came from.
-pub struct Replica {
-    pub app: App,
-    running: Running,
-}
-
-impl Replica {
-    /// The same caller at this replica.
-    pub fn api(&self, who: &Api) -> Api {
-        who.at(format!("http://{}/api/v2", self.running.edge.address))
-    }
-
-    /// What operators see at `path`, as text.
-    pub async fn operations(&self, path: &str) -> String {
-        let url = format!("http://{}{path}", self.running.operations.unwrap());
-        crate::http_client().get(url).send().await.unwrap().text().await.unwrap()
-    }
-
-    pub async fn stop(self) {
-        run::stop(&self.app, self.running).await;
-    }
-}
-
 impl TestApp {
+    /// How Ghost sees a deployment, asked with the platform's key.
+    pub async fn status_at_ghost(&self, project: &str, deployment: &str) -> String {
+        let project: ogel_api::id::ProjectId = project.parse().unwrap();
+        let deployment: ogel_api::id::DeploymentId = deployment.parse().unwrap();
+        let url = format!("{}/v1/projects/{}/deployments/{}", self.ghost.api_url(), project.0, deployment.0);
+        let request = crate::http_client().get(url).header("x-appwrite-project", "console");
+        let answer = request.header("x-appwrite-key", PLATFORM_KEY).send().await.unwrap();
+        let body: serde_json::Value = answer.json().await.unwrap();
+        body["status"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// What somebody does at Ghost without us, with the platform's key; `path` goes on after the project.
     pub async fn at_ghost(&self, method: http::Method, project: &str, path: &str, body: serde_json::Value) -> u16 {
         let project: ogel_api::id::ProjectId = project.parse().unwrap();

@@ -1,4 +1,5 @@
-//! Connections to Ghost that a test can break: refused from now on, or cut while they are open.
+//! Connections to Ghost that a test can break: refused from now on, cut while they are open, or standing still from some
+//! read or write on.
 
 use ogel_proxy::{BoxFuture, Connect, Connector, Io};
 use std::{
@@ -13,6 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
 };
 
 /// The switches. Cheap to clone; everything that was opened through it obeys.
@@ -23,6 +25,10 @@ pub struct Network(Arc<Switches>);
 struct Switches {
     is_down: AtomicBool,
     opened: AtomicU64,
+    /// How many reads and writes are let through before everything stands still; 0 is no end.
+    limit: AtomicU64,
+    passed: AtomicU64,
+    standstill: Notify,
 }
 
 impl Network {
@@ -39,6 +45,30 @@ impl Network {
     /// How many connections came to be.
     pub fn opened(&self) -> u64 {
         self.0.opened.load(Ordering::SeqCst)
+    }
+
+    /// Lets `count` more reads and writes through; at the next one everything stands still, for good.
+    pub fn stand_still_after(&self, count: u64) {
+        self.0.limit.store(self.0.passed.load(Ordering::SeqCst) + count + 1, Ordering::SeqCst);
+    }
+
+    /// Resolves once everything stands still.
+    pub async fn stands_still(&self) {
+        self.0.standstill.notified().await;
+    }
+
+    /// Whether one more read or write goes through.
+    fn pass(&self) -> bool {
+        let (limit, next) = (self.0.limit.load(Ordering::SeqCst), self.0.passed.load(Ordering::SeqCst) + 1);
+        if limit > 0 && next >= limit {
+            self.0.standstill.notify_one();
+            return false;
+        }
+        true
+    }
+
+    fn passed(&self) {
+        self.0.passed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn check(&self) -> io::Result<()> {
@@ -73,14 +103,29 @@ impl AsyncRead for Cut {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.network.check()?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        // What came is held back, so that a test can have an answer get lost that was given.
+        let answer = std::task::ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if buffer.filled().len() > before {
+            if !self.network.pass() {
+                buffer.set_filled(before);
+                return Poll::Pending;
+            }
+            self.network.passed();
+        }
+        Poll::Ready(answer)
     }
 }
 
 impl AsyncWrite for Cut {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.network.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if !self.network.pass() {
+            return Poll::Pending;
+        }
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.network.passed();
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

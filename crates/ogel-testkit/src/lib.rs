@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`TestApp`] and [`Api`]: the service, and a caller of it; [`Database`]: which database it uses;
-//!   [`Network`]: its connections to Ghost, to be broken
+//!   [`Network`]: its connections to Ghost, to be broken; [`Replica`]: one more service on the same, to be killed
 //! - [`Repository`]: a git repository made of a few files; [`streams`]: log streams as lists of frames
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on must fail")]
@@ -16,15 +16,17 @@ mod database;
 mod faults;
 mod gate;
 mod redis;
+mod replica;
 mod repository;
 pub mod streams;
 
 pub use api::{Answer, Api};
-pub use app::{GHOST_SECRET, Replica, TestApp};
+pub use app::{GHOST_SECRET, TestApp};
 pub use database::Database;
 pub use faults::Network;
 pub use gate::Gate;
 pub use redis::{RedisServer, redis_hash, redis_prefix, redis_url};
+pub use replica::Replica;
 pub use repository::Repository;
 
 use std::time::Duration;

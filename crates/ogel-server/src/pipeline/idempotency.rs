@@ -1,4 +1,5 @@
-//! `Idempotency-Key` on POST. The first request with a key does the work, later ones get its answer.
+//! `Idempotency-Key` on POST. The first request with a key does the work, later ones get its answer, those that come
+//! meanwhile wait for it. Whoever does the work holds a lease: when its process dies, the next one does the work again.
 //!
 //! A record belongs to one caller, method and path for 24 hours. The answer is kept sealed: it can hold a secret that
 //! is shown once. Requests without a caller (sign-up, login) are not recorded: there is nobody the record could belong to.
@@ -12,19 +13,25 @@ use crate::{
 };
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
-    http::{HeaderValue, Method, Response, StatusCode, header},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
     middleware::Next,
     response::IntoResponse as _,
 };
+use chrono::TimeDelta;
 use ogel_api::error::{Error, ErrorCode};
-use ogel_store::Begin;
+use ogel_store::{Begin, IdempotentUse, KeyHold};
 use sha2::{Digest as _, Sha256};
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 const HEADER: &str = "idempotency-key";
-/// Longer than any operation may take: a record still running after that was left behind by a process that died.
-const LEASE_SECONDS: i64 = 120;
+/// Between two looks at whether the request that holds the key has an answer.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = Duration::from_millis(250);
+/// Time to answer in, after waiting in vain.
+const MARGIN: Duration = Duration::from_millis(500);
 /// Answers larger than this are not recorded; no POST has one.
 const LARGEST: usize = 1 << 20;
 
@@ -80,35 +87,32 @@ async fn run(
     caller: &Caller,
     scope: [u8; 32],
     body_hash: [u8; 32],
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response<Body>> {
-    let now = app.world.now();
     let context = answer_context(&scope);
-    let reused = || {
-        Failure::new(
-            ErrorCode::IdempotencyKeyReused,
-            "this `Idempotency-Key` was used with another body; use a fresh key",
-        )
-    };
-    let lease = chrono::TimeDelta::seconds(LEASE_SECONDS);
-    match app.store.begin_idempotent(&scope, &body_hash, now, now + chrono::TimeDelta::hours(24), lease).await? {
-        Begin::Fresh => {}
-        Begin::Running { same_body: false, .. } | Begin::Done { same_body: false, .. } => return Err(reused()),
+    let deadline = request.extensions().get::<RequestContext>().map(|context| context.deadline);
+    let hold = match take(app, &scope, &body_hash, deadline).await? {
+        Begin::Fresh(hold) => hold,
+        Begin::Running { same_body: false, .. } | Begin::Done { same_body: false, .. } => {
+            let message = "this `Idempotency-Key` was used with another body; use a fresh key";
+            return Err(Failure::new(ErrorCode::IdempotencyKeyReused, message));
+        }
         Begin::Running { .. } => {
-            return Err(Error::new(
-                ErrorCode::IdempotencyKeyInUse,
-                "a request with this `Idempotency-Key` is still running; ask again in a moment",
-            )
-            .retry_after(Duration::from_secs(1))
-            .into());
+            let message = "a request with this `Idempotency-Key` is still running; ask again in a moment";
+            return Err(Error::new(ErrorCode::IdempotencyKeyInUse, message).retry_after(Duration::from_secs(1)).into());
         }
         Begin::Done { status, body, content_type, .. } => return replay(app, &context, status, &body, &content_type),
+    };
+    request.extensions_mut().insert(Made { id: hold.made_id, again: hold.fence > 1 });
+    let response = renewing(app, &scope, hold, next.run(request)).await;
+    // A refusal would be the same again; nothing was done that a retry could double. What broke may have been half done.
+    if response.status().is_server_error() {
+        app.store.release_idempotent(&scope, hold.fence, app.world.now()).await?;
+        return Ok(response);
     }
-    let response = next.run(request).await;
-    // Nothing was done that a retry could double: a refusal would be the same again, and what broke may work next time.
-    if response.extensions().get::<Arc<Error>>().is_some() || response.status().is_server_error() {
-        app.store.forget_idempotent(&scope).await?;
+    if response.extensions().get::<Arc<Error>>().is_some() {
+        app.store.forget_idempotent(&scope, hold.fence).await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -116,9 +120,78 @@ async fn run(
     let sealed = app.sealer.seal(&context, &bytes).map_err(Error::internal)?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    app.store.finish_idempotent(&scope, parts.status.as_u16(), sealed.as_bytes(), content_type).await?;
+    app.store.finish_idempotent(&scope, hold.fence, parts.status.as_u16(), sealed.as_bytes(), content_type).await?;
     tracing::debug!(user.id = %caller.user.id, "answer recorded under its idempotency key");
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// The key, or the answer of the request that has it. Waits for that one as long as this one's own deadline lets it: then
+/// all who come with the key at once get the same answer, on whatever replica.
+async fn take(app: &App, scope: &[u8; 32], body_hash: &[u8; 32], deadline: Option<Instant>) -> Result<Begin> {
+    let deadline = deadline.map_or_else(Instant::now, |deadline| deadline - MARGIN);
+    let mut pause = FIRST_LOOK;
+    let made_id = app.world.uuid();
+    loop {
+        let now = app.world.now();
+        let key = IdempotentUse {
+            scope_hash: scope,
+            body_hash,
+            made_id,
+            now,
+            lease: lease(app),
+            expires_at: now + TimeDelta::hours(24),
+        };
+        let begun = app.store.begin_idempotent(&key).await?;
+        let Begin::Running { same_body: true, .. } = begun else { return Ok(begun) };
+        // Reading costs less than trying to take it.
+        loop {
+            if Instant::now() + pause >= deadline {
+                return Ok(begun);
+            }
+            tokio::time::sleep(pause).await;
+            pause = LAST_LOOK.min(pause * 2);
+            if !app.store.is_idempotent_running(scope, app.world.now()).await? {
+                break;
+            }
+        }
+    }
+}
+
+fn lease(app: &App) -> TimeDelta {
+    TimeDelta::seconds(i64::try_from(app.config().work.lease_seconds.max(1)).unwrap_or(10))
+}
+
+/// Does the work, and keeps the key meanwhile.
+async fn renewing<T>(app: &App, scope: &[u8; 32], hold: KeyHold, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        let lease = lease(app);
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(lease.to_std().unwrap_or_default() / 3) => {}
+        }
+        // Whoever took it over makes the same thing, so nothing is gained by stopping.
+        if let Err(error) = app.store.renew_idempotent(scope, hold.fence, app.world.now() + lease).await {
+            tracing::warn!(%error, "an idempotency key could not be kept");
+        }
+    }
+}
+
+/// The id of what this request makes: the key's, so that a request repeated after any failure finds what the first one
+/// made; a fresh one without a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) id: Uuid,
+    /// Whether it may be there already.
+    pub(crate) again: bool,
+}
+
+impl FromRequestParts<App> for Made {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(|| Self { id: app.world.uuid(), again: false }))
+    }
 }
 
 fn replay(app: &App, context: &str, status: u16, sealed: &[u8], content_type: &str) -> Result<Response<Body>> {

@@ -7,14 +7,17 @@ mod events;
 mod production;
 
 use super::{
+    operations,
     projects::{self, ProjectRef},
     shared::{self, PageParameters},
 };
 use crate::{
     billing::admission,
     caller::{Allowed, Caller, require_role, scope},
+    doing,
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
+    pipeline::Made,
     repository,
     state::App,
     tracker, work,
@@ -27,10 +30,11 @@ use axum::{
 use ogel_api::{
     deployments::{Deployment, DeploymentList, DeploymentStatus, NewDeployment},
     error::{Error, ErrorCode},
-    id::{BuildId, DeploymentId, ProjectId},
+    id::{BuildId, DeploymentId, OperationId, ProjectId},
+    operations::{Operation, OperationKind},
     organizations::Role,
 };
-use ogel_store::{DeploymentFilter, Viewer};
+use ogel_store::{DeploymentFilter, StoreError, Viewer};
 use std::{sync::Arc, time::Duration};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -64,7 +68,13 @@ pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
         promoted_at: row.promoted_at.map(Into::into),
         created_at: row.created_at.into(),
         completed_at: row.completed_at.map(Into::into),
+        operation_id: None,
     }
+}
+
+/// The same in an answer with 202.
+fn wire_pending(row: &ogel_store::Deployment, operation: OperationId) -> Deployment {
+    Deployment { operation_id: Some(operation), ..wire(row) }
 }
 
 /// The deployment, if the caller may know of it.
@@ -152,9 +162,10 @@ pub(crate) async fn list_project_deployments(
 async fn create_deployment(
     State(app): State<App>,
     caller: Allowed<scope::DeploymentsWrite>,
+    made: Made,
     Json(body): Json<NewDeployment>,
 ) -> Result<Response> {
-    let row = deploy(&app, &caller.caller, &body).await?;
+    let row = start(&app, &caller.caller, made, &body, None).await?;
     Ok(accepted(&app, row).await)
 }
 
@@ -163,8 +174,12 @@ async fn accepted(app: &App, row: Arc<ogel_store::Deployment>) -> Response {
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(app, row, wait, |row| row.submitted_at.is_some() || row.status.is_terminal()).await;
     let accepted = row.submitted_at.is_some() || row.status.is_terminal();
-    let status = if accepted { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-    let mut response = (status, Json(wire(&row))).into_response();
+    let mut response = if accepted {
+        (StatusCode::CREATED, Json(wire(&row))).into_response()
+    } else {
+        // The operation of making it has its id.
+        (StatusCode::ACCEPTED, Json(wire_pending(&row, OperationId(row.id.0)))).into_response()
+    };
     let location = format!("{}/deployments/{}", ogel_api::BASE_PATH, row.id);
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -175,23 +190,31 @@ async fn accepted(app: &App, row: Arc<ogel_store::Deployment>) -> Response {
 /// Writes the row and sets its work going. The row comes first: from here on a crash loses nothing. Also how
 /// `ogeld dev` deploys its example.
 pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> Result<Arc<ogel_store::Deployment>> {
-    start(app, caller, body, None).await
+    start(app, caller, Made { id: app.world.uuid(), again: false }, body, None).await
 }
 
-/// The same, perhaps as the repetition of another one.
+/// The same under this id, perhaps as the repetition of another one. One that is there already was made by an earlier
+/// attempt of the same request.
 async fn start(
     app: &App,
     caller: &Caller,
+    made: Made,
     body: &NewDeployment,
     redeploy_of: Option<DeploymentId>,
 ) -> Result<Arc<ogel_store::Deployment>> {
     let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
     require_role(role, Role::Developer)?;
+    let id = DeploymentId(made.id);
+    if made.again
+        && let Some((row, _)) = app.store.deployment(&caller.viewer, id).await?
+    {
+        tracker::nudge(app, id).await?;
+        return Ok(Arc::new(row));
+    }
     let (caps, plan) = admission::admit(app, project.organization_id).await?;
     let limits = app.config().limits;
     limits.deployment_of(app, project.organization_id.0, plan).await?;
     repository::check(app, body).await?;
-    let id = DeploymentId(app.world.uuid());
     let env = body
         .env
         .as_ref()
@@ -222,10 +245,17 @@ async fn start(
         created_at: app.world.now(),
         hold: work::hold(app),
     };
-    let made = app.store.create_deployment(&new).await;
-    let row = made.map_err(|error| admission::refused(app, error, plan, &caps))?;
-    work::begin::<tracker::Following>(app, new.job());
-    Ok(Arc::new(row))
+    match app.store.create_deployment(&new).await {
+        Ok(row) => {
+            work::begin::<tracker::Following>(app, new.job());
+            Ok(Arc::new(row))
+        }
+        Err(StoreError::Unique { what: "deployments.id" }) => {
+            tracker::nudge(app, id).await?;
+            Ok(Arc::new(visible(app, &caller.viewer, id).await?.0))
+        }
+        Err(error) => Err(admission::refused(app, error, plan, &caps)),
+    }
 }
 
 /// What a build's environment is sealed as.
@@ -257,30 +287,40 @@ async fn cancel_deployment(
     _: Query<NoParameters>,
 ) -> Result<(StatusCode, Json<Deployment>)> {
     let found = visible(&app, &caller.caller.viewer, id).await?;
-    let (status, row) = cancel(&app, &caller.caller, found).await?;
-    Ok((status, Json(wire(&row))))
+    let (row, under_way) = cancel(&app, &caller.caller, found).await?;
+    Ok(match under_way {
+        None => (StatusCode::OK, Json(wire(&row))),
+        Some(operation) => (StatusCode::ACCEPTED, Json(wire_pending(&row, operation))),
+    })
 }
 
-/// Also how a build is canceled: it is the same work under another name.
+/// Also how a build is canceled: it is the same work under another name. The operation, if it is not done yet.
 pub(super) async fn cancel(
     app: &App,
     caller: &Caller,
     (row, role): (ogel_store::Deployment, Role),
-) -> Result<(StatusCode, Arc<ogel_store::Deployment>)> {
+) -> Result<(Arc<ogel_store::Deployment>, Option<OperationId>)> {
     require_role(role, Role::Developer)?;
     let id = row.id;
     let row = match row.status {
-        DeploymentStatus::Canceled => return Ok((StatusCode::OK, Arc::new(row))),
+        DeploymentStatus::Canceled => return Ok((Arc::new(row), None)),
         status if status.is_terminal() => return Err(not_cancelable(status)),
-        _ => app.store.request_cancel(id, caller.user.id, app.world.now()).await?.unwrap_or(row),
+        _ => {
+            let operation = OperationId(app.world.uuid());
+            app.store.request_cancel(id, operation, caller.user.id, app.world.now()).await?.unwrap_or(row)
+        }
     };
     tracker::nudge(app, id).await?;
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
     match row.status {
-        DeploymentStatus::Canceled => Ok((StatusCode::OK, row)),
+        DeploymentStatus::Canceled => Ok((row, None)),
         status if status.is_terminal() => Err(not_cancelable(status)),
-        _ => Ok((StatusCode::ACCEPTED, row)),
+        _ => {
+            let open = app.store.open_operation(id, OperationKind::CancelDeployment).await?;
+            // None: it ended in this moment.
+            Ok((row, Some(open.map_or(OperationId(id.0), |operation| operation.id))))
+        }
     }
 }
 
@@ -291,24 +331,38 @@ fn not_cancelable(status: DeploymentStatus) -> Failure {
     )
 }
 
-/// Deletes a deployment that is over, with its site and its log. Takes the role developer.
+/// Deletes a deployment that is over, with its site and its log. 202 with the operation when Ghost has not answered yet.
+/// Takes the role developer.
 #[utoipa::path(delete, path = "/deployments/{id}", operation_id = "delete_deployment", tag = "deployments",
-    params(("id" = DeploymentId, Path)), responses((status = 204, description = "Deleted")), security(("bearer" = [])))]
+    params(("id" = DeploymentId, Path)), responses((status = 204, description = "Deleted"), (status = 202, body = Operation,
+    description = "Ghost has not answered yet")), security(("bearer" = [])))]
 async fn delete_deployment(
     State(app): State<App>,
     caller: Allowed<scope::DeploymentsWrite>,
     Path(id): Path<DeploymentId>,
     _: Query<NoParameters>,
-) -> Result<StatusCode> {
-    let viewer = &caller.caller.viewer;
-    let (row, role) = visible(&app, viewer, id).await?;
+) -> Result<Response> {
+    let caller = &caller.caller;
+    let (row, role) = visible(&app, &caller.viewer, id).await?;
     require_role(role, Role::Developer)?;
     if !row.status.is_terminal() {
         let message = format!("the deployment is still `{}`; cancel it first", row.status);
         return Err(Failure::new(ErrorCode::NotDeletable, message));
     }
-    // Ghost first: if it cannot, the record stays and the caller may ask again.
-    app.bridge.delete_deployment(&row).await?;
-    app.store.delete_deployment(viewer, id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let asked = doing::Asked {
+        kind: OperationKind::DeleteDeployment,
+        project: row.project_id,
+        deployment: Some(id),
+        by: Some(caller.user.id),
+        reason: None,
+    };
+    Ok(deleted(doing::done(&app, &asked).await?))
+}
+
+/// The answer to a deletion: 204, or 202 with the operation.
+pub(super) fn deleted((operation, is_done): (ogel_store::Operation, bool)) -> Response {
+    if is_done {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    (StatusCode::ACCEPTED, Json(operations::wire(&operation))).into_response()
 }

@@ -83,6 +83,8 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
     let delivery = owner.post(&format!("/webhooks/{webhook}/test"), json!({})).await.expect(202);
     vec![
         ("{organization}", organization),
+        // Making the deployment is an operation with its id.
+        ("{operation}", text(&deployment["id"]).replace("dpl_", "op_")),
         ("{deployment}", text(&deployment["id"])),
         ("{build}", text(&deployment["buildId"])),
         ("{site}", text(&crate::sites::make(owner, &project, "Web", json!({})).await["id"])),

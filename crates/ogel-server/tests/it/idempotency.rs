@@ -44,16 +44,11 @@ on_both! {
                 tokio::spawn(async move { post_with_key(&ada, "/projects", "same", json!({ "name": "one" })).await })
             })
             .collect();
-        let mut made = Vec::new();
+        let mut answers = std::collections::HashSet::new();
         for task in tasks {
-            let answer = task.await.unwrap();
-            match answer.status.as_u16() {
-                201 => made.push(answer.body["id"].to_string()),
-                _ => drop(answer.expect_error(409, "IDEMPOTENCY_KEY_IN_USE")),
-            }
+            answers.insert(task.await.unwrap().expect(201).to_string());
         }
-        made.dedup();
-        assert_eq!(made.len(), 1);
+        assert_eq!(answers.len(), 1, "those who came while it ran waited for the answer");
         assert_eq!(ada.get("/projects").await.expect(200)["projects"].as_array().unwrap().len(), 1);
     }
 
@@ -74,5 +69,57 @@ on_both! {
             let bytes = std::fs::read(app.folder.path().join(name)).unwrap_or_default();
             assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name}");
         }
+    }
+
+    async fn fifty_at_once_at_three_replicas_make_one_deployment_and_get_equal_answers(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let (second, third) = (app.replica().await, app.replica().await);
+        let places = [ada.clone(), second.api(&ada), third.api(&ada)];
+        let repository = Repository::of_a_page("x");
+        let body = json!({ "projectId": project, "repoUrl": repository.url() });
+        let tasks: Vec<_> = (0..50)
+            .map(|turn| {
+                let (place, body) = (places[turn % 3].clone(), body.clone());
+                tokio::spawn(async move { post_with_key(&place, "/deployments", "same", body).await })
+            })
+            .collect();
+        let mut answers = std::collections::HashSet::new();
+        let mut replayed = 0;
+        for task in tasks {
+            let answer = task.await.unwrap();
+            replayed += usize::from(answer.headers.contains_key("idempotent-replayed"));
+            answers.insert(answer.expect(201).to_string());
+        }
+        assert_eq!((answers.len(), replayed), (1, 49));
+        assert_eq!(ada.get("/deployments").await.expect(200)["deployments"].as_array().unwrap().len(), 1);
+        assert_eq!(app.deployments_at_ghost(&project).await, 1);
+        second.stop().await;
+        third.stop().await;
+    }
+
+    async fn whoever_waits_in_vain_is_told_so_within_their_time(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        app.ghost.faults().drop_next_connections(1_000_000, None, "/v1");
+        let repository = Repository::of_a_page("x");
+        let body = json!({ "projectId": project, "repoUrl": repository.url() });
+        let first = {
+            let (ada, body) = (ada.clone(), body.clone());
+            tokio::spawn(async move { post_with_key(&ada, "/deployments", "k", body).await })
+        };
+        // Until it has the key.
+        let hasty = ogel_testkit::eventually("the first request has the key", async || {
+            let request = ada.request(Method::POST, "/deployments").header("idempotency-key", "k");
+            let answer = ada.send(request.header("x-request-timeout", "800ms").json(&body)).await;
+            (answer.status == 409).then_some(answer)
+        })
+        .await;
+        assert_eq!(hasty.headers["retry-after"], "1");
+        hasty.expect_error(409, "IDEMPOTENCY_KEY_IN_USE");
+        app.ghost.faults().clear();
+        let first = first.await.unwrap();
+        assert!(matches!(first.status.as_u16(), 201 | 202), "{first:?}");
+        assert_eq!(post_with_key(&ada, "/deployments", "k", body).await.body, first.body);
     }
 }

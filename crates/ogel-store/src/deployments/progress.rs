@@ -2,8 +2,9 @@
 //! a row backwards, with the event that says so.
 
 use crate::{
-    Deployment, Promotion, Result, Store,
+    Deployment, Ending, NewOperation, Promotion, Result, Store,
     events::{ADD_ONCE, Said, add_event},
+    operations::{add_operation, end_operation_of},
     pool::on_write,
     production::put_into_production,
     usage::{ADD_FOR_PROJECT, hour_of},
@@ -12,7 +13,9 @@ use chrono::{DateTime, Utc};
 use ogel_api::{
     billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{DeploymentId, UserId},
+    error::ErrorCode,
+    id::{DeploymentId, OperationId, UserId},
+    operations::OperationKind,
 };
 
 /// What became known. `None` leaves a column as it is.
@@ -83,13 +86,40 @@ fn build_seconds(began: DateTime<Utc>, ended: DateTime<Utc>) -> i64 {
     ((ended - began).num_milliseconds().max(0) + 999) / 1000
 }
 
+/// How making and canceling a deployment end that has ended like this.
+fn endings(ended: &Deployment) -> (Ending<'_>, Ending<'_>) {
+    let made = match (ended.submitted_at, ended.status) {
+        (Some(_), _) | (None, DeploymentStatus::Success) => Ending::Success,
+        (None, DeploymentStatus::Canceled) => {
+            Ending::Failure { code: ErrorCode::Conflict.as_str(), message: "canceled before it began" }
+        }
+        (None, _) => Ending::Failure {
+            code: ErrorCode::Conflict.as_str(),
+            message: ended.error.as_deref().unwrap_or("the deployment failed before it began"),
+        },
+    };
+    let canceled = if ended.status == DeploymentStatus::Canceled {
+        Ending::Success
+    } else {
+        Ending::Failure { code: ErrorCode::NotCancelable.as_str(), message: "the deployment ended first" }
+    };
+    (made, canceled)
+}
+
 impl Store {
     /// Ghost accepted it. A row that ended meanwhile stays as it ended.
     pub async fn record_submission(&self, id: DeploymentId, ogel_build_id: &str, now: DateTime<Utc>) -> Result<()> {
-        on_write!(self, db => sqlx::query(
-            "UPDATE deployments SET ogel_build_id = $2, submitted_at = COALESCE(submitted_at, $3), updated_at = $3 \
-             WHERE id = $1 AND status IN ('pending', 'building')")
-            .bind(id.0).bind(ogel_build_id).bind(now).execute(db).await?.rows_affected());
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let done = sqlx::query(
+                "UPDATE deployments SET ogel_build_id = $2, submitted_at = COALESCE(submitted_at, $3), updated_at = $3 \
+                 WHERE id = $1 AND status IN ('pending', 'building')")
+                .bind(id.0).bind(ogel_build_id).bind(now).execute(&mut *tx).await?.rows_affected();
+            if done > 0 {
+                end_operation_of!(tx, id, OperationKind::CreateDeployment, Ending::Success, now);
+            }
+            tx.commit().await?;
+        });
         Ok(())
     }
 
@@ -134,6 +164,11 @@ impl Store {
                             .bind(hour_of(now)).bind(seconds).execute(&mut *tx).await?;
                     }
                 }
+                if to.status.is_terminal() {
+                    let (made, canceled) = endings(known);
+                    end_operation_of!(tx, id, OperationKind::CreateDeployment, made, now);
+                    end_operation_of!(tx, id, OperationKind::CancelDeployment, canceled, now);
+                }
                 if to.active && to.status == DeploymentStatus::Success {
                     let promotion = Promotion {
                         deployment: id,
@@ -151,22 +186,35 @@ impl Store {
         }))
     }
 
-    /// Notes the wish; whoever follows the row acts on it. `None` when the row has ended.
+    /// Notes the wish, as an operation under `operation` if none is open; whoever follows the row acts on it. `None` when
+    /// the row has ended.
     pub async fn request_cancel(
         &self,
         id: DeploymentId,
+        operation: OperationId,
         actor: UserId,
         now: DateTime<Utc>,
     ) -> Result<Option<Deployment>> {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let row = sqlx::query_as(concat!(
+            let row: Option<Deployment> = sqlx::query_as(concat!(
                 "UPDATE deployments SET cancel_requested_at = COALESCE(cancel_requested_at, $2), updated_at = $2 \
                  WHERE id = $1 AND status IN ('pending', 'building') RETURNING ", columns!()))
                 .bind(id.0).bind(now).fetch_all(&mut *tx).await?.pop();
-            if row.is_some() {
+            if let Some(row) = &row {
                 let said = Said { actor: Some(actor), ..Said::default() };
                 add_event!(tx, ADD_ONCE, id, DeploymentEventType::CancelRequested, said, now);
+                let operation = NewOperation {
+                    id: operation,
+                    kind: OperationKind::CancelDeployment,
+                    project_id: row.project_id,
+                    deployment_id: Some(id),
+                    requested_by: Some(actor),
+                    reason: None,
+                    created_at: now,
+                };
+                // Asked for before and still under way: that one goes on.
+                let _is_new = add_operation!(tx, &operation);
             }
             tx.commit().await?;
             row

@@ -6,7 +6,7 @@ use ogel_api::{
     deployments::DeploymentStatus,
     id::{ApiKeyId, ProjectId},
 };
-use ogel_store::{Begin, Cap, Caps, DeploymentFilter, KeyUse, NewDeployment, Progress, StoreError};
+use ogel_store::{Cap, Caps, DeploymentFilter, KeyUse, NewDeployment, Progress, StoreError};
 
 on_both! {
     async fn nobody_deploys_into_a_project_of_others(bench: Bench) {
@@ -83,23 +83,6 @@ on_both! {
         let end = Progress::to(DeploymentStatus::Failed);
         let row = bench.store.record_progress(made.id, &end, at(2)).await.unwrap().unwrap();
         assert_eq!(row.completed_at, Some(at(2)));
-    }
-
-    async fn whoever_lost_a_key_by_being_slow_changes_no_answer(bench: Bench) {
-        let (scope, body) = (hash(), hash());
-        let begin = |now: i64| {
-            let store = bench.store.clone();
-            async move {
-                store.begin_idempotent(&scope, &body, at(now), at(now + 3600), TimeDelta::minutes(1)).await.unwrap()
-            }
-        };
-        assert_eq!(begin(0).await, Begin::Fresh);
-        assert_eq!(begin(60).await, Begin::Fresh, "taken over");
-        bench.store.finish_idempotent(&scope, 201, b"winner", "text/plain").await.unwrap();
-        bench.store.finish_idempotent(&scope, 500, b"late", "text/plain").await.unwrap();
-        bench.store.forget_idempotent(&scope).await.unwrap();
-        let done = begin(61).await;
-        assert!(matches!(&done, Begin::Done { status: 201, body, .. } if body == b"winner"), "{done:?}");
     }
 
     async fn many_keys_are_touched_at_once_and_never_turned_back(bench: Bench) {

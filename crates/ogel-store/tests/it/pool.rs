@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ogel_api::{
-    id::{ProjectId, UserId},
+    id::{OperationId, ProjectId, UserId},
     organizations::Role,
 };
 use ogel_store::{Store, StoreConfig, StoreError, User};
@@ -92,7 +92,7 @@ on_both! {
         let step = ogel_store::Progress::to(ogel_api::deployments::DeploymentStatus::Success);
         assert!(store.create_deployment(&deployment(&person)).await.is_err());
         assert!(store.record_progress(made.id, &step, at(1)).await.is_err());
-        assert!(store.request_cancel(made.id, person.user.id, at(1)).await.is_err());
+        assert!(store.request_cancel(made.id, OperationId(id()), person.user.id, at(1)).await.is_err());
         assert!(store.update_user(&due(1), person.user.id, Some("x"), &any()).await.is_err());
         let eyes = person.viewer();
         assert!(store.update_organization(&due(1), &eyes, person.organization.id, (Some("x"), None), at(100), &any()).await.is_err());

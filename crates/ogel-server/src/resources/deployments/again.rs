@@ -5,6 +5,7 @@ use crate::{
     caller::{Allowed, require_role, scope},
     error::{Failure, Result},
     extract::{MaybeJson, Path},
+    pipeline::Made,
     state::App,
 };
 use axum::{extract::State, response::Response};
@@ -26,6 +27,7 @@ pub(super) async fn redeploy_deployment(
     State(app): State<App>,
     caller: Allowed<scope::DeploymentsWrite>,
     Path(id): Path<DeploymentId>,
+    made: Made,
     MaybeJson(body): MaybeJson<Redeploy>,
 ) -> Result<Response> {
     let (row, role) = visible(&app, &caller.caller.viewer, id).await?;
@@ -56,6 +58,6 @@ pub(super) async fn redeploy_deployment(
         env,
         tags: Some(row.tags),
     };
-    let made = start(&app, &caller.caller, &new, Some(id)).await?;
+    let made = start(&app, &caller.caller, made, &new, Some(id)).await?;
     Ok(accepted(&app, made).await)
 }

@@ -1,66 +1,69 @@
 //! Which deployment a project's domains show. Ghost serves it, our record says since when and by whom.
 //!
-//! Ghost is asked first: what it refuses is not written down. Two who promote at once may reach Ghost in one order and the
-//! record in the other, so each looks afterwards whether Ghost shows what the record says ([`settle`]). The same heals what a
-//! crash between the two left behind, at the next promotion.
+//! `doing.rs` does it: Ghost is asked first, what it refuses is not written down, and who changes Ghost last has seen that
+//! both agree.
 
-use super::{visible, wire};
+use super::{visible, wire, wire_pending};
 use crate::{
     access,
-    acting::{Acting, acting, refused},
     caller::{Allowed, Caller, require_role, scope},
+    doing,
     error::{Failure, Result},
     extract::{Json, MaybeJson, Path, invalid_field},
     pipeline::RequestContext,
     state::App,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use ogel_api::{
-    deployments::{Deployment, DeploymentEventType, DeploymentStatus, Promotion},
+    deployments::{Deployment, DeploymentStatus, Promotion},
     error::ErrorCode,
-    id::{DeploymentId, ProjectId},
+    id::DeploymentId,
+    operations::OperationKind,
     organizations::Role,
 };
-use std::sync::Arc;
+
+type Answer = (StatusCode, Json<Deployment>);
 
 /// Puts a deployment into production: the project's domains show it from now on. Only one that succeeded, else 409. Asking
 /// again is fine. Takes the role developer.
 #[utoipa::path(post, path = "/deployments/{id}/promote", operation_id = "promote_deployment", tag = "deployments",
     params(("id" = DeploymentId, Path)), request_body(content = Option<Promotion>),
-    responses((status = 200, body = Deployment)), security(("bearer" = [])))]
+    responses((status = 200, body = Deployment), (status = 202, body = Deployment, description = "Ghost has not answered yet")),
+    security(("bearer" = [])))]
 pub(super) async fn promote_deployment(
     State(app): State<App>,
     context: RequestContext,
     caller: Allowed<scope::DeploymentsWrite>,
     Path(id): Path<DeploymentId>,
     MaybeJson(body): MaybeJson<Promotion>,
-) -> Result<Json<Deployment>> {
-    put(&app, &context, &caller.caller, id, &body, DeploymentEventType::Promoted).await
+) -> Result<Answer> {
+    put(&app, &context, &caller.caller, id, &body, OperationKind::PromoteDeployment).await
 }
 
 /// Takes production back to this deployment, which must have been there before: one that never was is 409. Does what
 /// `promote` does, but is written down as `rolled_back`. Asking again is fine. Takes the role developer.
 #[utoipa::path(post, path = "/deployments/{id}/rollback", operation_id = "rollback_deployment", tag = "deployments",
     params(("id" = DeploymentId, Path)), request_body(content = Option<Promotion>),
-    responses((status = 200, body = Deployment)), security(("bearer" = [])))]
+    responses((status = 200, body = Deployment), (status = 202, body = Deployment, description = "Ghost has not answered yet")),
+    security(("bearer" = [])))]
 pub(super) async fn rollback_deployment(
     State(app): State<App>,
     context: RequestContext,
     caller: Allowed<scope::DeploymentsWrite>,
     Path(id): Path<DeploymentId>,
     MaybeJson(body): MaybeJson<Promotion>,
-) -> Result<Json<Deployment>> {
-    put(&app, &context, &caller.caller, id, &body, DeploymentEventType::RolledBack).await
+) -> Result<Answer> {
+    put(&app, &context, &caller.caller, id, &body, OperationKind::RollBackDeployment).await
 }
 
 async fn put(
     app: &App,
     context: &RequestContext,
-    caller: &Arc<Caller>,
+    caller: &Caller,
     id: DeploymentId,
     body: &Promotion,
-    kind: DeploymentEventType,
-) -> Result<Json<Deployment>> {
+    kind: OperationKind,
+) -> Result<Answer> {
     let (row, role) = visible(app, &caller.viewer, id).await?;
     require_role(role, Role::Developer)?;
     let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
@@ -71,50 +74,20 @@ async fn put(
     if row.status != DeploymentStatus::Success {
         return Err(not_ready(row.status));
     }
-    if kind == DeploymentEventType::RolledBack && row.promoted_at.is_none() {
+    if kind == OperationKind::RollBackDeployment && row.promoted_at.is_none() {
         let message = "the deployment never was in production, so nothing can be rolled back to it; promote it instead";
         return Err(Failure::new(ErrorCode::Conflict, message));
     }
     let access = access::of_thing(app, caller, row.project_id, "deployment", id).await?;
     context.meter(&access.project);
-    let mut acting = Acting::made(app, caller, &access).await?;
-    let at_ghost = &row.ogel_deployment_id;
-    acting!(app, acting, |credential, at| app.ghost.activate_deployment(context.call(), credential, at, at_ghost))
-        .map_err(|error| refused(error, "deployment", id))?;
-    let promotion = ogel_store::Promotion {
-        deployment: id,
-        project: row.project_id,
-        kind,
-        actor: Some(caller.user.id),
-        reason,
-        at: app.world.now(),
-    };
-    let row = app.store.promote(&promotion).await?;
-    settle(app, context, &mut acting, promotion.project).await?;
-    // Deleted meanwhile.
-    let row = row.ok_or_else(|| ogel_api::error::Error::not_found("deployment", id))?;
-    Ok(Json(wire(&row)))
-}
-
-/// Has Ghost show what the record says is in production. Looks again after each change it makes: between reading the record
-/// and changing Ghost somebody else may have written. So whoever changes Ghost last has seen that both agree.
-async fn settle(app: &App, context: &RequestContext, acting: &mut Acting, project: ProjectId) -> Result<()> {
-    // Each further round takes somebody else's promotion in between.
-    for _ in 0..20 {
-        let Some(there) = app.store.active_deployment(project).await? else { return Ok(()) };
-        let at_ghost = &there.ogel_deployment_id;
-        let shown =
-            acting!(app, acting, |credential, at| app.ghost.get_deployment(context.call(), credential, at, at_ghost));
-        match shown {
-            Ok(document) if document.active => return Ok(()),
-            // About to be deleted: gone from Ghost already, from the record in a moment.
-            Err(error) if error.code == ErrorCode::NotFound => return Ok(()),
-            other => drop(other?),
-        }
-        tracing::info!(project.id = %project, deployment.id = %there.id, "the record's deployment is put into production again");
-        acting!(app, acting, |credential, at| app.ghost.activate_deployment(context.call(), credential, at, at_ghost))?;
-    }
-    Ok(())
+    let asked = doing::Asked { kind, project: row.project_id, deployment: Some(id), by: Some(caller.user.id), reason };
+    let (operation, is_done) = doing::done(app, &asked).await?;
+    let (row, _) = visible(app, &caller.viewer, id).await?;
+    Ok(if is_done {
+        (StatusCode::OK, Json(wire(&row)))
+    } else {
+        (StatusCode::ACCEPTED, Json(wire_pending(&row, operation.id)))
+    })
 }
 
 fn not_ready(status: DeploymentStatus) -> Failure {

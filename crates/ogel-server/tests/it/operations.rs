@@ -1,0 +1,223 @@
+//! What is asked of Ghost while Ghost is away: 202 with an operation that is done later, or waits for an operator.
+
+use crate::on_both;
+use http::Method;
+use ogel_testkit::{Api, Database, Repository, TestApp, eventually};
+use serde_json::{Value, json};
+
+async fn succeeded(ada: &Api, project: &str) -> Value {
+    let repository = Repository::of_a_page("x");
+    let made = ada.deploy(project, &repository.url(), json!({})).await;
+    let done = ada.ended(&made["id"]).await;
+    assert_eq!(done["status"], "success");
+    done
+}
+
+fn path(of: &Value) -> String {
+    format!("/deployments/{}", of["id"].as_str().unwrap())
+}
+
+async fn impatient(database: Database) -> TestApp {
+    TestApp::start_with(database, |config| {
+        config.deployments.accept_wait_seconds = 1;
+        config.auth.operators = vec!["grace@example.com".to_owned()];
+        config.work.max_attempts = 2;
+    })
+    .await
+}
+
+async fn ended(ada: &Api, id: &Value) -> Value {
+    let path = format!("/operations/{}/wait?timeout=5", id.as_str().unwrap());
+    eventually("the operation ends", || async {
+        let operation = ada.get(&path).await.expect(200);
+        (!operation["completedAt"].is_null()).then_some(operation)
+    })
+    .await
+}
+
+on_both! {
+    async fn making_a_deployment_is_an_operation_that_can_be_waited_for(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let done = succeeded(&ada, &project).await;
+        assert!(done.get("operationId").is_none(), "only a 202 names one");
+        let operation = done["id"].as_str().unwrap().replace("dpl_", "op_");
+        let shown = ada.get(&format!("/operations/{operation}")).await.expect(200);
+        assert_eq!((&shown["kind"], &shown["state"]), (&json!("create_deployment"), &json!("succeeded")));
+        assert_eq!(shown["deploymentId"], done["id"]);
+        assert_eq!(ada.get(&format!("/operations/{operation}/wait")).await.expect(200), shown);
+        ada.get(&format!("/operations/{operation}/wait?timeout=61")).await.expect_error(400, "INVALID_VALUE");
+    }
+}
+
+async fn done_later(database: Database) {
+    let app = impatient(database).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let (first, second) = (succeeded(&ada, &project).await, succeeded(&ada, &project).await);
+    let third = succeeded(&ada, &project).await;
+    // Long enough that two attempts do not fail: each waits for its answer.
+    app.ghost.faults().set_latency(std::time::Duration::from_secs(3));
+    let promoting = ada.post(&format!("{}/promote", path(&second)), json!({ "reason": "better" })).await.expect(202);
+    assert_eq!(promoting["active"], false);
+    let deleting = ada.delete(&path(&third)).await.expect(202);
+    assert_eq!((&deleting["kind"], &deleting["state"]), (&json!("delete_deployment"), &json!("pending")));
+    let again = ada.delete(&path(&third)).await.expect(202);
+    assert_eq!(again["id"], deleting["id"], "it is under way already");
+    app.ghost.faults().clear();
+    assert_eq!(ended(&ada, &promoting["operationId"]).await["state"], "succeeded");
+    assert_eq!(ended(&ada, &deleting["id"]).await["state"], "succeeded");
+    let promoted = ada.get(&path(&second)).await.expect(200);
+    assert_eq!(promoted["active"], true);
+    assert_eq!(ada.get(&path(&first)).await.expect(200)["active"], false);
+    ada.get(&path(&third)).await.expect_error(404, "NOT_FOUND");
+    assert_eq!(app.deployments_at_ghost(&project).await, 2);
+    let events = ada.get(&format!("{}/events", path(&second))).await.expect(200);
+    assert_eq!((&events["events"][0]["type"], &events["events"][0]["reason"]), (&json!("promoted"), &json!("better")));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ghost_is_slow_at_is_done_later_on_sqlite() {
+    done_later(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ghost_is_slow_at_is_done_later_on_postgres() {
+    done_later(Database::Postgres).await;
+}
+
+/// Dead after two attempts; an operator finds it and has it done after all.
+async fn dead_letters(database: Database) {
+    let app = impatient(database).await;
+    let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
+    let project = ada.project("shop").await;
+    let done = succeeded(&ada, &project).await;
+    app.ghost.faults().fail_next(1_000_000, None, "/v1", 503);
+    let deleting = ada.delete(&path(&done)).await.expect(202);
+    let repository = Repository::of_a_page("y");
+    let body = json!({ "projectId": project, "repoUrl": repository.url() });
+    let unheard = ada.post("/deployments", body).await.expect(202);
+    let dead = eventually("both are dead", || async {
+        let list = grace.get("/admin/operations?state=dead").await.expect(200);
+        let rows = list["operations"].as_array().unwrap().clone();
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    let row = dead.iter().find(|row| row["id"] == deleting["id"]).unwrap();
+    assert_eq!((&row["state"], &row["attempts"]), (&json!("dead"), &json!(2)));
+    assert!(row["lastError"].as_str().unwrap().starts_with("UPSTREAM_"), "{row}");
+    assert!(dead.iter().any(|row| row["id"] == unheard["operationId"]));
+    let shown = ada.get(&format!("/operations/{}", deleting["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(shown["state"], "dead");
+    let (_, metrics) = app.operations("/metrics").await;
+    assert!(metrics.contains("ogel_work_jobs{queue=\"operations\",state=\"dead\"} 1"), "{metrics}");
+
+    app.ghost.faults().clear();
+    for row in &dead {
+        let retry = format!("/admin/operations/{}/retry", row["id"].as_str().unwrap());
+        assert_eq!(grace.post(&retry, json!({})).await.expect(202)["state"], "pending");
+    }
+    assert_eq!(ended(&ada, &deleting["id"]).await["state"], "succeeded");
+    assert_eq!(ada.ended(&unheard["id"]).await["status"], "success");
+    ada.get(&path(&done)).await.expect_error(404, "NOT_FOUND");
+    let retry = format!("/admin/operations/{}/retry", deleting["id"].as_str().unwrap());
+    grace.post(&retry, json!({})).await.expect_error(409, "CONFLICT");
+    grace.post("/admin/operations/op_01h455vb4pex5vsknk084sn02q/retry", json!({})).await.expect_error(404, "NOT_FOUND");
+    assert_eq!(app.deployments_at_ghost(&project).await, 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_too_often_waits_for_an_operator_on_sqlite() {
+    dead_letters(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_too_often_waits_for_an_operator_on_postgres() {
+    dead_letters(Database::Postgres).await;
+}
+
+/// The last wish counts, also when an earlier one comes to be done after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_that_was_overtaken_does_not_come_back() {
+    let app = impatient(Database::Sqlite).await;
+    let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
+    let project = ada.project("shop").await;
+    let (first, second) = (succeeded(&ada, &project).await, succeeded(&ada, &project).await);
+    app.ghost.faults().fail_next(1_000_000, None, "/v1", 503);
+    let late = ada.post(&format!("{}/promote", path(&second)), json!({})).await.expect(202);
+    eventually("it is dead", || async {
+        let list = grace.get("/admin/operations?state=dead").await.expect(200);
+        (list["operations"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    app.ghost.faults().clear();
+    app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
+    ada.post(&format!("{}/promote", path(&first)), json!({})).await.expect(200);
+    let id = late["operationId"].as_str().unwrap();
+    grace.post(&format!("/admin/operations/{id}/retry"), json!({})).await.expect(202);
+    let over = ended(&ada, &late["operationId"]).await;
+    assert_eq!((&over["state"], &over["error"]["code"]), (&json!("failed"), &json!("CONFLICT")));
+    assert_eq!(ada.get(&path(&first)).await.expect(200)["active"], true);
+    app.stop().await;
+}
+
+/// What is over here for want of time is stopped there, however long Ghost was away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_given_up_while_ghost_is_away_is_stopped_there_later() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let repository = Repository::of_a_page("x");
+    let made = ada.deploy(&project, &repository.url(), json!({ "buildCommand": "sleep 1000000" })).await;
+    app.ghost.faults().fail_next(1_000_000, None, "/v1", 503);
+    app.app.world.clock.advance(chrono::TimeDelta::minutes(61));
+    assert_eq!(ada.ended(&made["id"]).await["status"], "failed");
+    app.ghost.faults().clear();
+    let id = made["id"].as_str().unwrap();
+    eventually("Ghost has stopped it", || async {
+        (app.status_at_ghost(&project, id).await == "canceled").then_some(())
+    })
+    .await;
+    app.stop().await;
+}
+
+on_both! {
+    async fn where_records_disagree_operators_are_told(app: TestApp) {
+        let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
+        let mut config = ogel_server::config::Config::clone(&app.app.config());
+        config.auth.operators = vec!["grace@example.com".to_owned()];
+        app.app.reconfigure(config);
+        let project = ada.project("shop").await;
+        let (kept, lost) = (succeeded(&ada, &project).await, succeeded(&ada, &project).await);
+        let uuid = lost["id"].as_str().unwrap().parse::<ogel_api::id::DeploymentId>().unwrap().0;
+        assert_eq!(app.at_ghost(Method::DELETE, &project, &format!("/deployments/{uuid}"), json!(null)).await, 204);
+        let repository = Repository::of_a_page("z");
+        let stranger = json!({ "deploymentId": "not-of-ours", "repoUrl": repository.url(), "branch": "main" });
+        let status = app.at_ghost(Method::POST, &project, "/deployments", stranger).await;
+        assert!(matches!(status, 201 | 202), "{status}");
+        // What is young may be on its way.
+        app.app.world.clock.advance(chrono::TimeDelta::minutes(3));
+        let before = grace.get("/admin/reconciliation").await.expect(200)["last"]["finishedAt"].clone();
+        grace.post("/admin/reconciliation", json!({})).await.expect(202);
+        let found = eventually("records are compared", || async {
+            let found = grace.get("/admin/reconciliation").await.expect(200);
+            (found["last"]["finishedAt"] != before && found["last"]["projects"] == 1).then_some(found)
+        })
+        .await;
+        let findings: Vec<_> = found["findings"].as_array().unwrap().iter().map(|finding| (finding["kind"].as_str().unwrap(), finding["ghostId"].as_str().unwrap().to_owned())).collect();
+        assert!(findings.contains(&("missing_at_ghost", uuid.to_string())), "{found}");
+        assert!(findings.contains(&("unknown_here", "not-of-ours".to_owned())), "{found}");
+        assert_eq!(findings.len(), 2, "nothing is said of {kept}: {found}");
+        // Settled, it is not told any more.
+        assert_eq!(app.at_ghost(Method::DELETE, &project, "/deployments/not-of-ours", json!(null)).await, 204);
+        app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
+        grace.post("/admin/reconciliation", json!({})).await.expect(202);
+        eventually("the finding is gone", || async {
+            let found = grace.get("/admin/reconciliation").await.expect(200);
+            (found["findings"].as_array().unwrap().len() == 1).then_some(())
+        })
+        .await;
+    }
+}
