@@ -79,6 +79,8 @@ const EPOCHS_KEPT: Duration = Duration::from_secs(3600);
 
 type Tags = [&'static str];
 type Epochs = Box<[u64]>;
+/// What others are still to be told, by scope and tag.
+type Untold = BTreeMap<(Box<str>, Box<str>), u64>;
 
 pub struct Responses {
     shared: Shared,
@@ -88,7 +90,7 @@ pub struct Responses {
     flights: future::Cache<(Key, Epochs, bool), Arc<Entry>>,
     /// Tokens of writes that no Redis knows, so that each counts once.
     seen: sync::Cache<Token, ()>,
-    untold: Mutex<BTreeMap<(Box<str>, Box<str>), u64>>,
+    untold: Mutex<Untold>,
     pub counts: Counts,
 }
 
