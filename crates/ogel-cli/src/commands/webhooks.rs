@@ -94,7 +94,7 @@ async fn test(context: &Context, id: &str) -> Result {
     let id = webhook(id)?;
     let client = context.client()?;
     let queued = client.test_webhook(id).await.map_err(|error| context.explain(error))?;
-    report(context, attempted(context, &client, queued).await?)
+    report(context, &attempted(context, &client, queued).await?)
 }
 
 async fn redeliver(context: &Context, id: &str, delivery: &str) -> Result {
@@ -104,7 +104,7 @@ async fn redeliver(context: &Context, id: &str, delivery: &str) -> Result {
     })?;
     let client = context.client()?;
     let queued = client.redeliver_webhook_delivery(id, delivery).await.map_err(|error| context.explain(error))?;
-    report(context, attempted(context, &client, queued).await?)
+    report(context, &attempted(context, &client, queued).await?)
 }
 
 /// The delivery once it was tried, or as it stands when patience is over.
@@ -120,7 +120,7 @@ async fn attempted(context: &Context, client: &Client, queued: WebhookDelivery) 
     }
 }
 
-fn report(context: &Context, delivery: WebhookDelivery) -> Result {
+fn report(context: &Context, delivery: &WebhookDelivery) -> Result {
     let Some(last) = delivery.attempts.last() else {
         let message = format!("`{}` was not tried within {} s", delivery.id, PATIENCE.as_secs());
         return Err(Failure::new(Exit::TimedOut, "TIMED_OUT", message));
@@ -135,7 +135,7 @@ fn report(context: &Context, delivery: WebhookDelivery) -> Result {
     }
     let status = last.status.map_or_else(String::new, |status| status.to_string());
     context.output.note(&format!("Delivered in {} ms: {status}", last.duration_ms));
-    if context.output.json { context.output.json(&delivery) } else { context.output.data(&delivery.id.to_string()) }
+    if context.output.json { context.output.json(delivery) } else { context.output.data(&delivery.id.to_string()) }
 }
 
 async fn deliveries(context: &Context, id: &str, limit: u32) -> Result {

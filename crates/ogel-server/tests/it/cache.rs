@@ -197,8 +197,8 @@ async fn nobody_ever_gets_what_was_kept_for_another_tenant() {
     let random = Entropy::seeded(seed);
     let (mut own, mut foreign, mut kept) = (0, 0, 0);
     for _ in 0..400 {
-        let who = usize::from(random.next() % 2 == 0);
-        let whose = usize::from(random.next() % 2 == 0);
+        let who = usize::from(random.next().is_multiple_of(2));
+        let whose = usize::from(random.next().is_multiple_of(2));
         let path = &tenants[whose].2[usize::try_from(random.next()).unwrap() % tenants[whose].2.len()];
         let answer = tenants[who].0.get(path).await;
         let body = answer.body.to_string();

@@ -25,7 +25,7 @@ async fn poll(app: &TestApp, started: &Value) -> Answer {
 }
 
 #[track_caller]
-fn said(answer: Answer, error: &str) {
+fn said(answer: &Answer, error: &str) {
     assert_eq!((answer.status.as_u16(), answer.body["error"].as_str()), (400, Some(error)), "{:?}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");
     assert!(answer.body["error_description"].as_str().unwrap().len() > 5);
@@ -76,8 +76,8 @@ on_both! {
         let started = begin(&app).await;
         assert_eq!(started["interval"], 5);
         assert_eq!(started["verification_uri_complete"], format!("http://{}/device?user_code={}", app.address(), started["user_code"].as_str().unwrap()));
-        said(poll(&app, &started).await, "authorization_pending");
-        said(poll(&app, &started).await, "slow_down");
+        said(&poll(&app, &started).await, "authorization_pending");
+        said(&poll(&app, &started).await, "slow_down");
         let waiting = ada.get(&format!("/auth/device?userCode={}", started["user_code"].as_str().unwrap())).await.expect(200);
         assert_eq!((&waiting["clientId"], &waiting["ip"]), (&json!("ogel-cli"), &json!("127.0.0.1")));
         ada.post("/auth/device/approve", json!({ "userCode": started["user_code"] })).await.expect(204);
@@ -85,7 +85,7 @@ on_both! {
         ada.post("/auth/device/deny", json!({ "userCode": started["user_code"] })).await.expect_error(404, "NOT_FOUND");
         let tokens = poll(&app, &started).await.expect(200);
         assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(3600)));
-        said(poll(&app, &started).await, "invalid_grant");
+        said(&poll(&app, &started).await, "invalid_grant");
 
         let device = app.anonymous().with_token(tokens["access_token"].as_str());
         let session = device.get("/auth/session").await.expect(200);
@@ -99,10 +99,10 @@ on_both! {
         let ada = app.sign_up("ada").await;
         let refused = begin(&app).await;
         ada.post("/auth/device/deny", json!({ "userCode": refused["user_code"] })).await.expect(204);
-        said(poll(&app, &refused).await, "access_denied");
+        said(&poll(&app, &refused).await, "access_denied");
         let forgotten = begin(&app).await;
         app.app.world.clock.advance(TimeDelta::minutes(16));
-        said(poll(&app, &forgotten).await, "expired_token");
+        said(&poll(&app, &forgotten).await, "expired_token");
         ada.post("/auth/device/approve", json!({ "userCode": forgotten["user_code"] })).await.expect_error(404, "NOT_FOUND");
     }
 
@@ -118,9 +118,9 @@ on_both! {
         device(&second).get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
         device(&third).get("/users/me").await.expect(200);
         // Somebody has an old one: the login ends for both.
-        said(refresh(&app, &first["refresh_token"]).await, "invalid_grant");
+        said(&refresh(&app, &first["refresh_token"]).await, "invalid_grant");
         device(&third).get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
-        said(refresh(&app, &third["refresh_token"]).await, "invalid_grant");
+        said(&refresh(&app, &third["refresh_token"]).await, "invalid_grant");
     }
 
     async fn a_revoked_token_ends_its_login(app: TestApp) {
@@ -131,21 +131,21 @@ on_both! {
             device.get("/users/me").await.expect(200);
             form(&app.anonymous(), "/auth/revoke", &[("token", tokens[name].as_str().unwrap())]).await.expect(200);
             device.get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
-            said(refresh(&app, &tokens["refresh_token"]).await, "invalid_grant");
+            said(&refresh(&app, &tokens["refresh_token"]).await, "invalid_grant");
         }
         form(&app.anonymous(), "/auth/revoke", &[("token", "unheard of")]).await.expect(200);
-        said(form(&app.anonymous(), "/auth/revoke", &[("token", "ogel_key")]).await, "unsupported_token_type");
+        said(&form(&app.anonymous(), "/auth/revoke", &[("token", "ogel_key")]).await, "unsupported_token_type");
     }
 
     async fn requests_that_make_no_sense_are_refused_as_the_rfcs_say(app: TestApp) {
         let anonymous = app.anonymous();
-        said(form(&anonymous, "/auth/token", &[("grant_type", "password")]).await, "unsupported_grant_type");
-        said(form(&anonymous, "/auth/token", &[("device_code", "x")]).await, "invalid_request");
-        said(form(&anonymous, "/auth/token", &[("grant_type", GRANT)]).await, "invalid_request");
-        said(form(&anonymous, "/auth/token", &[("grant_type", GRANT), ("grant_type", GRANT)]).await, "invalid_request");
-        said(form(&anonymous, "/auth/token", &[("grant_type", GRANT), ("device_code", "x")]).await, "invalid_grant");
-        said(form(&anonymous, "/auth/device/code", &[("scope", "everything")]).await, "invalid_scope");
-        said(anonymous.post("/auth/token", json!([])).await, "invalid_request");
+        said(&form(&anonymous, "/auth/token", &[("grant_type", "password")]).await, "unsupported_grant_type");
+        said(&form(&anonymous, "/auth/token", &[("device_code", "x")]).await, "invalid_request");
+        said(&form(&anonymous, "/auth/token", &[("grant_type", GRANT)]).await, "invalid_request");
+        said(&form(&anonymous, "/auth/token", &[("grant_type", GRANT), ("grant_type", GRANT)]).await, "invalid_request");
+        said(&form(&anonymous, "/auth/token", &[("grant_type", GRANT), ("device_code", "x")]).await, "invalid_grant");
+        said(&form(&anonymous, "/auth/device/code", &[("scope", "everything")]).await, "invalid_scope");
+        said(&anonymous.post("/auth/token", json!([])).await, "invalid_request");
     }
 
     async fn nobody_gives_a_device_what_they_do_not_have(app: TestApp) {
@@ -162,7 +162,7 @@ on_both! {
         device.post("/projects", json!({ "name": "x" })).await.expect_error(403, "MISSING_SCOPE");
         let wide = begin(&app).await;
         device.post("/auth/device/approve", json!({ "userCode": wide["user_code"] })).await.expect_error(403, "MISSING_SCOPE");
-        said(poll(&app, &wide).await, "authorization_pending");
+        said(&poll(&app, &wide).await, "authorization_pending");
     }
 
     async fn codes_cannot_be_guessed(app: TestApp) {
@@ -204,7 +204,7 @@ on_both! {
             let fields = [("action", "approve"), ("user_code", code), ("proof", proof)];
             assert_eq!(page(&app, Method::POST, "/device", Some(token), &fields).await.status, 403);
         }
-        said(poll(&app, &started).await, "authorization_pending");
+        said(&poll(&app, &started).await, "authorization_pending");
         let fields = [("action", "approve"), ("user_code", code), ("proof", proof.as_str())];
         let done = page(&app, Method::POST, "/device", Some(token), &fields).await;
         assert!(done.status == 200 && text(&done).contains("let in"), "{done:?}");
