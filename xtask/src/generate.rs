@@ -17,6 +17,7 @@ const GENERATED: &[Generated] = &[
     Generated { file: "openapi.json", arguments: &["openapi"] },
     Generated { file: "docs/config.md", arguments: &["config", "--markdown"] },
     Generated { file: "docs/errors.md", arguments: &["errors"] },
+    Generated { file: "docs/permissions.md", arguments: &["permissions"] },
 ];
 
 pub(crate) fn write(workspace: &Workspace) -> Result {

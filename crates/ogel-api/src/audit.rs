@@ -21,6 +21,10 @@ string_enum! {
         BudgetRemoved = "budget.removed",
         OrganizationDeleted = "organization.deleted",
         OrganizationRestored = "organization.restored",
+        MemberUpdated = "member.updated",
+        MemberRemoved = "member.removed",
+        /// Written down in both organizations.
+        ProjectTransferred = "project.transferred",
         ProjectCreated = "project.created",
         ProjectUpdated = "project.updated",
         ProjectDeleted = "project.deleted",

@@ -1,6 +1,11 @@
 //! Organizations: who owns projects, and on which plan.
 
-use crate::{id::OrganizationId, page::Pagination, string_enum::string_enum, time::Timestamp};
+use crate::{
+    id::{OrganizationId, UserId},
+    page::Pagination,
+    string_enum::string_enum,
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,4 +76,43 @@ pub struct UpdateOrganization {
 pub struct OrganizationList {
     pub organizations: Vec<Organization>,
     pub pagination: Pagination,
+}
+
+/// A member of an organization.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    pub user_id: UserId,
+    pub name: String,
+    pub email: String,
+    pub role: Role,
+    pub joined_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberList {
+    pub members: Vec<Member>,
+    pub pagination: Pagination,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateMember {
+    /// Only an owner makes owners, or makes an owner something else.
+    pub role: Role,
+}
+
+/// One role, and what it allows.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleDescription {
+    pub role: Role,
+    pub description: String,
+    /// The operations that need it or less, by their `operationId`.
+    pub operations: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoleList {
+    pub roles: Vec<RoleDescription>,
 }

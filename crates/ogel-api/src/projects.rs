@@ -48,6 +48,17 @@ pub struct UpdateProject {
     pub slug: Option<String>,
 }
 
+/// Where a project goes.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransferProject {
+    /// The caller must be admin there, too.
+    pub organization_id: OrganizationId,
+    /// Needed when the one it has is taken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+}
+
 /// Under which slug a deleted project comes back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -3,8 +3,11 @@
 use crate::{Client, PageQuery, Result};
 use http::Method;
 use ogel_api::{
+    audit::AuditLog,
     id::OrganizationId,
-    organizations::{NewOrganization, Organization, OrganizationList, UpdateOrganization},
+    organizations::{
+        Member, MemberList, NewOrganization, Organization, OrganizationList, RoleList, UpdateMember, UpdateOrganization,
+    },
 };
 
 impl Client {
@@ -31,5 +34,35 @@ impl Client {
     /// `DELETE organizations/{id}`
     pub async fn delete_organization(&self, id: OrganizationId) -> Result<()> {
         self.done(Method::DELETE, &["organizations", &id.to_string()]).await
+    }
+
+    /// `GET organizations/{id}/members`
+    pub async fn list_members(&self, id: OrganizationId, page: &PageQuery) -> Result<MemberList> {
+        self.get(&["organizations", &id.to_string(), "members"], &page.pairs()).await
+    }
+
+    /// `PATCH organizations/{id}/members/{user}`; `me` is the caller.
+    pub async fn update_member(&self, id: OrganizationId, user: &str, change: &UpdateMember) -> Result<Member> {
+        self.patch(&["organizations", &id.to_string(), "members", user], change).await
+    }
+
+    /// `DELETE organizations/{id}/members/{user}`; `me` leaves.
+    pub async fn remove_member(&self, id: OrganizationId, user: &str) -> Result<()> {
+        self.done(Method::DELETE, &["organizations", &id.to_string(), "members", user]).await
+    }
+
+    /// `GET organizations/{id}/roles`
+    pub async fn list_roles(&self, id: OrganizationId) -> Result<RoleList> {
+        self.get(&["organizations", &id.to_string(), "roles"], &[]).await
+    }
+
+    /// `GET organizations/{id}/audit-log`, newest first.
+    pub async fn audit_log(&self, id: OrganizationId, page: &PageQuery) -> Result<AuditLog> {
+        self.get(&["organizations", &id.to_string(), "audit-log"], &page.pairs()).await
+    }
+
+    /// `POST organizations/{id}/restore`
+    pub async fn restore_organization(&self, id: OrganizationId) -> Result<Organization> {
+        self.post(&["organizations", &id.to_string(), "restore"], &serde_json::json!({})).await
     }
 }

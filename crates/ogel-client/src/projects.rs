@@ -2,7 +2,7 @@
 
 use crate::{Client, PageQuery, Result};
 use http::Method;
-use ogel_api::projects::{NewProject, Project, ProjectList, UpdateProject};
+use ogel_api::projects::{NewProject, Project, ProjectList, RestoreProject, TransferProject, UpdateProject};
 
 impl Client {
     /// `POST projects`
@@ -28,5 +28,15 @@ impl Client {
     /// `DELETE projects/{id or slug}`
     pub async fn delete_project(&self, project: &str) -> Result<()> {
         self.done(Method::DELETE, &["projects", project]).await
+    }
+
+    /// `POST projects/{id}/restore`
+    pub async fn restore_project(&self, project: &str, how: &RestoreProject) -> Result<Project> {
+        self.post(&["projects", project, "restore"], how).await
+    }
+
+    /// `POST projects/{id or slug}/transfer`
+    pub async fn transfer_project(&self, project: &str, to: &TransferProject) -> Result<Project> {
+        self.post(&["projects", project, "transfer"], to).await
     }
 }

@@ -12,7 +12,7 @@ use ogel_api::{
     auth::{AuthMethod, Scope, SessionKind},
     error::{Detail, Error, ErrorCode},
     id::{ApiKeyId, SessionId},
-    organizations::{Plan, Role},
+    organizations::Plan,
 };
 use ogel_store::{Act, Actor, User, Viewer};
 use std::{marker::PhantomData, sync::Arc};
@@ -186,22 +186,4 @@ impl<S> Allowed<S> {
     pub(crate) fn act(&self, app: &App) -> Act {
         self.context.act(&app.world, self.caller.actor())
     }
-}
-
-/// 403 unless `held` is at least `needed`. For things the caller can see: those they cannot are 404 before this.
-pub(crate) fn require_role(held: Role, needed: Role) -> Result<(), Failure> {
-    let rank = |role: Role| match role {
-        Role::Owner => 3,
-        Role::Admin => 2,
-        Role::Developer => 1,
-        Role::Viewer | Role::Unrecognized => 0,
-    };
-    if rank(held) >= rank(needed) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorCode::Forbidden,
-        format!("this takes the role `{needed}`, and you are `{held}`; an owner of the organization can change that"),
-    )
-    .into())
 }

@@ -46,6 +46,7 @@ pub mod openapi;
 mod operations;
 pub mod operators;
 pub mod passwords;
+pub mod permissions;
 pub mod pipeline;
 pub mod purge;
 mod reconciler;

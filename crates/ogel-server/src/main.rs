@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use ogel_server::{
-    billing::catalog, config::Config, dev, doctor, keys, limits_cli, lone_ghost, openapi, run, world::World,
+    billing::catalog, config::Config, dev, doctor, keys, limits_cli, lone_ghost, openapi, permissions, run, world::World,
 };
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
@@ -101,6 +101,8 @@ enum Command {
     Openapi,
     /// Print the page docs/errors.md
     Errors,
+    /// Print the page docs/permissions.md
+    Permissions,
 }
 
 #[derive(Subcommand)]
@@ -173,6 +175,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Config { markdown: false } => print(&Config::annotated_default()),
         Command::Config { markdown: true } => print(&Config::reference_page()),
         Command::Openapi => print(&openapi::json()),
+        Command::Permissions => print(&permissions::page()),
         Command::Errors => print(&openapi::errors_page()),
         Command::Ghost { data_dir, listen, preview_listen, webhook_url, faults } => {
             drop(start_log(&Config::load(None, &variable)?)?);

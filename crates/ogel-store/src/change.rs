@@ -10,6 +10,10 @@ pub enum Refusal {
     Stale,
     /// It still holds something.
     InUse,
+    /// The viewer's role is not enough for this.
+    NotAllowed,
+    /// Somebody must be owner.
+    LastOwner,
     /// Somebody else gave this slug up a short while ago.
     SlugHeld,
 }

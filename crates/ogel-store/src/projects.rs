@@ -4,6 +4,7 @@ use crate::{
     Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
     audit::audited,
     change::is_expected,
+    members::own_role,
     organizations::HOLD,
     pool::{on_list, on_read},
     viewer::{seen_by, sees_any_project, sees_project},
@@ -173,6 +174,47 @@ impl Store {
             }
         });
         self.stale_or_gone_project(viewer, id, outcome).await
+    }
+
+    /// Moves it to another organization, with the keys that are bound to it. `may` is told the viewer's role there; the one
+    /// here the caller has looked at. Written down in both.
+    pub async fn transfer_project(
+        &self,
+        act: &Act,
+        viewer: &Viewer,
+        id: ProjectId,
+        (to, slug): (OrganizationId, Option<&str>),
+        may: impl Fn(Role, Role) -> bool,
+    ) -> Result<Outcome<Project>> {
+        Ok(audited!(self, act, tx => {
+            let before: Option<Seen<Project>> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE projects SET row_version = row_version + 1 \
+                 WHERE id IN (SELECT projects.id FROM projects", sees_project!(), "WHERE projects.id = $4) \
+                 RETURNING ", columns!(), ", (SELECT r.role FROM organization_members r \
+                           WHERE r.organization_id = projects.organization_id AND r.user_id = $1) AS role")), viewer)
+                .bind(id.0).fetch_all(&mut *tx).await?.pop();
+            let there = own_role!(tx, viewer, to);
+            match (before.map(<(Project, Role)>::from), there) {
+                (None, _) | (_, None) => Err(Refusal::NotFound),
+                (Some((_, here)), Some(there)) if !may(here, there) => Err(Refusal::NotAllowed),
+                (Some((before, _)), Some(_)) => {
+                    let after: Project = sqlx::query_as(concat!(
+                        "UPDATE projects SET organization_id = $2, slug = COALESCE($3, slug), updated_at = $4 \
+                         WHERE id = $1 RETURNING ", columns!()))
+                        .bind(id.0).bind(to.0).bind(slug).bind(act.at)
+                        .fetch_all(&mut *tx).await?.pop().ok_or(sqlx::Error::RowNotFound)?;
+                    sqlx::query("UPDATE api_keys SET organization_id = $2 WHERE project_id = $1 AND organization_id IS NOT NULL")
+                        .bind(id.0).bind(to.0).execute(&mut *tx).await?;
+                    let entry = |organization| {
+                        Entry::new(organization, AuditAction::ProjectTransferred, id)
+                            .changed("organizationId", before.organization_id, after.organization_id)
+                            .changed("slug", &before.slug, &after.slug)
+                    };
+                    let entries = vec![entry(before.organization_id), entry(to)];
+                    Ok((after, entries))
+                }
+            }
+        }))
     }
 
     async fn stale_or_gone_project<T>(

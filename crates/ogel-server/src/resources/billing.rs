@@ -9,9 +9,10 @@ mod usage;
 
 use crate::{
     billing::{self, admission, money::Period, payment::PaymentProvider, statement::change_lines, statement_of},
-    caller::{Allowed, Caller, require_role, scope},
+    caller::{Allowed, Caller, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query},
+    permissions::{Rule, rule},
     state::App,
 };
 use axum::extract::State;
@@ -19,7 +20,7 @@ use ogel_api::{
     billing::{Billing, ChangeSubscription, PlanList, Subscription, SubscriptionPreview},
     error::{Error, ErrorCode},
     id::OrganizationId,
-    organizations::{Plan, Role},
+    organizations::Plan,
 };
 use ogel_store::PlanChange;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -38,19 +39,19 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(budget::get_budget, budget::set_budget, budget::delete_budget))
 }
 
-/// The organization, if the caller may know of it and has at least the role `needed` in it.
+/// The organization, if the caller may know of it and has the role that `needed` takes.
 pub(super) async fn organization(
     app: &App,
     caller: &Caller,
     id: OrganizationId,
-    needed: Role,
+    needed: Rule,
 ) -> Result<ogel_store::Organization> {
     let (row, role) =
         app.store.organization(&caller.viewer, id).await?.ok_or_else(|| Error::not_found("organization", id))?;
     if caller.viewer.project.is_some() {
         return Err(Failure::new(ErrorCode::Forbidden, "this API key is bound to one project; use one that is not"));
     }
-    require_role(role, needed)?;
+    needed.permit(role)?;
     Ok(row)
 }
 
@@ -70,7 +71,7 @@ async fn get_billing(
     Path(id): Path<OrganizationId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Billing>> {
-    let row = organization(&app, &caller.caller, id, Role::Admin).await?;
+    let row = organization(&app, &caller.caller, id, rule::GET_BILLING).await?;
     let now = app.world.now();
     let period = Period::of(now);
     let statement = statement_of(&app, id, row.plan, now).await?;
@@ -107,7 +108,7 @@ async fn get_subscription(
     Path(id): Path<OrganizationId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Subscription>> {
-    let row = organization(&app, &caller.caller, id, Role::Admin).await?;
+    let row = organization(&app, &caller.caller, id, rule::GET_SUBSCRIPTION).await?;
     subscription(&app, id, row.plan).await
 }
 
@@ -122,7 +123,7 @@ async fn change_subscription(
     Path(id): Path<OrganizationId>,
     Json(body): Json<ChangeSubscription>,
 ) -> Result<Json<Subscription>> {
-    organization(&app, &caller.caller, id, Role::Owner).await?;
+    organization(&app, &caller.caller, id, rule::CHANGE_SUBSCRIPTION).await?;
     let plan = known(body.plan)?;
     PaymentProvider::of(&app.config()).may_change_plan(id)?;
     let actor = Some(caller.caller.user.id);
@@ -142,7 +143,7 @@ async fn preview_subscription(
     Path(id): Path<OrganizationId>,
     Json(body): Json<ChangeSubscription>,
 ) -> Result<Json<SubscriptionPreview>> {
-    let row = organization(&app, &caller.caller, id, Role::Admin).await?;
+    let row = organization(&app, &caller.caller, id, rule::PREVIEW_SUBSCRIPTION).await?;
     let to = known(body.plan)?;
     let (config, now) = (app.config(), app.world.now());
     let period = Period::of(now);

@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     billing::admission,
-    caller::{Allowed, Caller, require_role, scope},
+    caller::{Allowed, Caller, scope},
     doing,
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
+    permissions::rule,
     pipeline::Made,
     repository,
     state::App,
@@ -203,7 +204,7 @@ async fn start(
     redeploy_of: Option<DeploymentId>,
 ) -> Result<Arc<ogel_store::Deployment>> {
     let (project, role) = projects::visible(app, &caller.viewer, &ProjectRef::Id(body.project_id)).await?;
-    require_role(role, Role::Developer)?;
+    rule::CREATE_DEPLOYMENT.permit(role)?;
     let id = DeploymentId(made.id);
     if made.again
         && let Some((row, _)) = app.store.deployment(&caller.viewer, id).await?
@@ -300,7 +301,7 @@ pub(super) async fn cancel(
     caller: &Caller,
     (row, role): (ogel_store::Deployment, Role),
 ) -> Result<(Arc<ogel_store::Deployment>, Option<OperationId>)> {
-    require_role(role, Role::Developer)?;
+    rule::CANCEL_DEPLOYMENT.permit(role)?;
     let id = row.id;
     let row = match row.status {
         DeploymentStatus::Canceled => return Ok((Arc::new(row), None)),
@@ -344,7 +345,7 @@ async fn delete_deployment(
 ) -> Result<Response> {
     let caller = &caller.caller;
     let (row, role) = visible(&app, &caller.viewer, id).await?;
-    require_role(role, Role::Developer)?;
+    rule::DELETE_DEPLOYMENT.permit(role)?;
     if !row.status.is_terminal() {
         let message = format!("the deployment is still `{}`; cancel it first", row.status);
         return Err(Failure::new(ErrorCode::NotDeletable, message));

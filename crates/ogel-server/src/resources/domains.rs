@@ -7,10 +7,11 @@ use super::{
 use crate::{
     access::{self, Access},
     acting::{Acting, acting, refused},
-    caller::{Allowed, Caller, require_role, scope},
+    caller::{Allowed, Caller, scope},
     error::Result,
     extract::{Json, NoParameters, Path, Query, invalid_field},
     objects::{self, Ids},
+    permissions::rule,
     pipeline::RequestContext,
     responses::{self, DOMAINS, Wish},
     state::App,
@@ -24,7 +25,6 @@ use ogel_api::{
     domains::{DnsRecord, Domain, DomainList, DomainStatus, NewDomain, UpdateDomain},
     error::{Error, ErrorCode},
     id::{DomainId, ProjectId, SiteId},
-    organizations::Role,
 };
 use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
 use ogel_store::{GhostObject, ObjectKind};
@@ -236,7 +236,7 @@ async fn create_domain(
     let project = body.project_id;
     let access = access::of_project(&app, &caller.caller, project).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::CREATE_DOMAIN.permit(access.role)?;
     let name = host_name(&body.domain)?;
     let site = site_at_ghost(&app, &caller.caller, project, body.site_id).await?;
     let id = DomainId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
@@ -273,7 +273,7 @@ async fn update_domain(
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::UPDATE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let changed = match body.site_id {
@@ -319,7 +319,7 @@ async fn verify_domain(
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::VERIFY_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let checked = acting!(&app, acting, |credential, at| ghost.verify_domain(context.call(), credential, at, at_ghost));
@@ -338,7 +338,7 @@ async fn delete_domain(
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::DELETE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let gone = acting!(&app, acting, |credential, at| ghost.delete_domain(context.call(), credential, at, at_ghost));

@@ -1,12 +1,14 @@
 //! Organizations: who owns projects.
 
 pub(crate) mod audit_log;
+mod members;
 
 use super::shared::{self, PagedDeleted, refused};
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, Versioned},
+    permissions::rule,
     pipeline::IfMatch,
     state::App,
 };
@@ -25,6 +27,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_organization, update_organization, delete_organization))
         .routes(routes!(restore_organization))
         .routes(routes!(audit_log::get_audit_log))
+        .routes(routes!(members::list_members))
+        .routes(routes!(members::get_member, members::update_member, members::remove_member))
+        .routes(routes!(members::list_roles))
 }
 
 pub(crate) fn wire((row, role): &(ogel_store::Organization, Role)) -> Organization {
@@ -155,7 +160,7 @@ async fn update_organization(
     let viewer = &caller.caller.viewer;
     let (_, role) = visible(&app, viewer, id).await?;
     refuse_project_key(viewer)?;
-    require_role(role, Role::Admin)?;
+    rule::UPDATE_ORGANIZATION.permit(role)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let slug = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
     let hold_until = app.world.now() + shared::restore_window(&app);
@@ -179,7 +184,7 @@ async fn delete_organization(
     let viewer = &caller.caller.viewer;
     let (_, role) = visible(&app, viewer, id).await?;
     refuse_project_key(viewer)?;
-    require_role(role, Role::Owner)?;
+    rule::DELETE_ORGANIZATION.permit(role)?;
     let outcome = app.store.delete_organization(&caller.act(&app), viewer, id, &expected).await?;
     outcome.map_err(|refusal| refused(refusal, "organization", id))?;
     app.callers.forget_all();
@@ -199,14 +204,14 @@ async fn restore_organization(
     let row = match app.store.deleted_organization(viewer, id).await? {
         Some((_, role)) => {
             refuse_project_key(viewer)?;
-            require_role(role, Role::Owner)?;
+            rule::RESTORE_ORGANIZATION.permit(role)?;
             let outcome = app.store.restore_organization(&caller.act(&app), viewer, id).await?;
             outcome.map_err(|refusal| refused(refusal, "organization", id))?
         }
         // One that is not deleted is as it should be.
         None => {
             let row = visible(&app, viewer, id).await?;
-            require_role(row.1, Role::Owner)?;
+            rule::RESTORE_ORGANIZATION.permit(row.1)?;
             row
         }
     };

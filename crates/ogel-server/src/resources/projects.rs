@@ -2,9 +2,10 @@
 
 use super::shared::{self, PagedByOrganization, refused};
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{Json, MaybeJson, NoParameters, Path, Query, Versioned, invalid_field},
+    permissions::rule,
     pipeline::IfMatch,
     state::App,
 };
@@ -13,9 +14,9 @@ use ogel_api::{
     error::{Error, ErrorCode},
     id::{Id as _, IdError, ProjectId},
     organizations::Role,
-    projects::{NewProject, Project, ProjectList, RestoreProject, UpdateProject},
+    projects::{NewProject, Project, ProjectList, RestoreProject, TransferProject, UpdateProject},
 };
-use ogel_store::{Act, PageRequest, StoreError, Viewer};
+use ogel_store::{Act, PageRequest, Refusal, StoreError, Viewer};
 use std::str::FromStr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list_projects, create_project))
         .routes(routes!(get_project, update_project, delete_project))
         .routes(routes!(restore_project))
+        .routes(routes!(transfer_project))
         .routes(routes!(super::deployments::list_project_deployments))
 }
 
@@ -147,7 +149,7 @@ pub(crate) async fn new_project(
             }
         }
     };
-    require_role(role, Role::Developer)?;
+    rule::CREATE_PROJECT.permit(role)?;
     let now = app.world.now();
     let id = ProjectId(app.world.uuid());
     let slug = body.slug.as_deref().map_or_else(|| Ok(shared::slug_of(&name, id.uuid())), shared::chosen_slug)?;
@@ -199,7 +201,7 @@ async fn update_project(
 ) -> Result<Versioned<Project>> {
     let viewer = &caller.caller.viewer;
     let (project, role) = visible(&app, viewer, &project).await?;
-    require_role(role, Role::Developer)?;
+    rule::UPDATE_PROJECT.permit(role)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let slug = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
     let change = (name.as_deref(), slug.as_deref());
@@ -223,7 +225,7 @@ async fn delete_project(
 ) -> Result<StatusCode> {
     let viewer = &caller.caller.viewer;
     let (project, role) = visible(&app, viewer, &project).await?;
-    require_role(role, Role::Admin)?;
+    rule::DELETE_PROJECT.permit(role)?;
     if app.store.count_unfinished(project.id).await? > 0 {
         let message = "the project has deployments that are still running; cancel them first";
         return Err(Failure::new(ErrorCode::Conflict, message));
@@ -248,7 +250,7 @@ async fn restore_project(
     let chosen = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
     let row = match app.store.deleted_project(viewer, id).await? {
         Some((row, role)) => {
-            require_role(role, Role::Admin)?;
+            rule::RESTORE_PROJECT.permit(role)?;
             let slug = chosen.as_deref().unwrap_or_else(|| row.plain_slug());
             let outcome = app.store.restore_project(&caller.act(&app), viewer, id, slug).await?;
             outcome.map_err(|refusal| refused(refusal, "project", id))?.0
@@ -256,10 +258,43 @@ async fn restore_project(
         // One that is not deleted is as it should be.
         None => {
             let (row, role) = visible(&app, viewer, &ProjectRef::Id(id)).await?;
-            require_role(role, Role::Admin)?;
+            rule::RESTORE_PROJECT.permit(role)?;
             row
         }
     };
     app.accesses.forget(id);
+    Ok(Versioned(row.row_version, wire(&row)))
+}
+
+/// Moves a project to another organization, with all it deployed. Takes the role admin in both.
+#[utoipa::path(post, path = "/projects/{id}/transfer", operation_id = "transfer_project", tag = "projects",
+    params(("id" = String, Path, description = "Id or slug")), request_body = TransferProject,
+    responses((status = 200, body = Project)), security(("bearer" = [])))]
+async fn transfer_project(
+    State(app): State<App>,
+    caller: Allowed<scope::ProjectsWrite>,
+    Path(project): Path<ProjectRef>,
+    Json(body): Json<TransferProject>,
+) -> Result<Versioned<Project>> {
+    let viewer = &caller.caller.viewer;
+    let (project, role) = visible(&app, viewer, &project).await?;
+    rule::TRANSFER_PROJECT.permit(role)?;
+    let to = body.organization_id;
+    let slug = body.slug.as_deref().map(shared::chosen_slug).transpose()?;
+    let (_, there) = app.store.organization(viewer, to).await?.ok_or_else(|| Error::not_found("organization", to))?;
+    rule::TRANSFER_PROJECT.permit(there)?;
+    if viewer.organization.is_some() || viewer.project.is_some() {
+        let message = "this API key is bound to one organization or project; use one that is not";
+        return Err(Failure::new(ErrorCode::Forbidden, message));
+    }
+    // The roles are looked at once more in the transaction: either may have changed meanwhile.
+    let may = |here, there| rule::TRANSFER_PROJECT.allows(here) && rule::TRANSFER_PROJECT.allows(there);
+    let change = (to, slug.as_deref());
+    let outcome = app.store.transfer_project(&caller.act(&app), viewer, project.id, change, may).await?;
+    let row = outcome.map_err(|refusal| match refusal {
+        Refusal::NotAllowed => Failure::new(ErrorCode::Forbidden, "this takes the role `admin` in both organizations"),
+        other => refused(other, "project", project.id),
+    })?;
+    app.accesses.forget(row.id);
     Ok(Versioned(row.row_version, wire(&row)))
 }

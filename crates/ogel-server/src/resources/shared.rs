@@ -127,6 +127,14 @@ pub(crate) fn refused(refusal: Refusal, noun: &str, id: impl std::fmt::Display) 
             ErrorCode::Conflict,
             format!("the {noun} still has projects; delete them or move them to another organization first"),
         ),
+        Refusal::NotAllowed => Failure::new(
+            ErrorCode::Forbidden,
+            "only an `owner` of the organization makes owners, or changes or removes one; ask one of them",
+        ),
+        Refusal::LastOwner => Failure::new(
+            ErrorCode::LastOwner,
+            "the organization would be left without an owner; make another member `owner` first",
+        ),
         Refusal::SlugHeld => Failure::new(
             ErrorCode::Conflict,
             "this `slug` belonged to another organization a short while ago and is held for it; choose another one",

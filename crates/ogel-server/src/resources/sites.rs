@@ -7,10 +7,11 @@ use super::{
 use crate::{
     access::{self, Access},
     acting::{Acting, acting, refused},
-    caller::{Allowed, Caller, require_role, scope},
+    caller::{Allowed, Caller, scope},
     error::Result,
     extract::{Json, NoParameters, Path, Query},
     objects,
+    permissions::rule,
     pipeline::RequestContext,
     repository,
     responses::{self, SITES, SITES_AND_DOMAINS, Wish},
@@ -24,7 +25,6 @@ use axum::{
 use ogel_api::{
     error::{Error, ErrorCode},
     id::{ProjectId, SiteId},
-    organizations::Role,
     sites::{NewSite, Site, SiteList, UpdateSite},
 };
 use ogel_ghost::{SiteDoc, SiteFields};
@@ -181,7 +181,7 @@ async fn create_site(
 ) -> Result<Response> {
     let access = access::of_project(&app, &caller.caller, body.project_id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::CREATE_SITE.permit(access.role)?;
     let name = shared::name(&body.name)?;
     let fields = SiteFields {
         site_id: None,
@@ -228,7 +228,7 @@ async fn update_site(
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::UPDATE_SITE.permit(access.role)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let fields = SiteFields {
         site_id: None,
@@ -267,7 +267,7 @@ async fn delete_site(
 ) -> Result<Response> {
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
-    require_role(access.role, Role::Developer)?;
+    rule::DELETE_SITE.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let gone =
         acting!(&app, acting, |credential, at| app.ghost.delete_site(context.call(), credential, at, &object.ghost_id));

@@ -68,6 +68,22 @@ fn every_operation_has_a_case() {
     assert_eq!(operations, covered, "left: what the API has; right: what is tried here");
 }
 
+/// The one table of roles, and what is tried here, say the same.
+#[test]
+fn the_cases_and_the_permissions_agree() {
+    let rules = ogel_server::permissions::RULES;
+    for case in cases().iter().filter(|case| case.stranger == Stranger::NotFound && case.role != Role::Viewer) {
+        // A key is its person's; no role of an organization opens it.
+        if case.path.contains("{key}") {
+            continue;
+        }
+        let same = ["rollback_deployment", "cancel_build", "get_invoice_page", "get_usage_of_organization"];
+        let rule = rules.iter().find(|rule| rule.operation == case.operation);
+        assert!(rule.is_some() || same.contains(&case.operation), "`{}` has no row in permissions.rs", case.operation);
+        assert!(rule.is_none_or(|rule| rule.role == case.role), "{}: {rule:?}, tried as {}", case.operation, case.role);
+    }
+}
+
 /// The owner's things, by the names the cases use.
 async fn things(owner: &Api) -> Vec<(&'static str, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -92,6 +108,7 @@ async fn things(owner: &Api) -> Vec<(&'static str, String)> {
             let body = json!({ "projectId": project, "domain": "owner.test" });
             text(&owner.post("/domains", body).await.expect(201)["id"])
         }),
+        ("{user}", text(&owner.get("/users/me").await.expect(200)["id"])),
         ("{project}", project),
         ("{key}", text(&key["apiKey"]["id"])),
         ("{session}", text(&owner.get("/auth/session").await.expect(200)["sessionId"])),

@@ -29,6 +29,7 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod logs;
+mod members;
 mod metrics;
 mod operations;
 mod organizations;

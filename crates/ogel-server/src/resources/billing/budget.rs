@@ -6,6 +6,7 @@ use crate::{
     caller::{Allowed, scope},
     error::Result,
     extract::{Json, NoParameters, Path, Query, invalid_field},
+    permissions::rule,
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -13,7 +14,7 @@ use ogel_api::{
     billing::{Budget, BudgetAction, BudgetAlert, SetBudget},
     error::{Error, ErrorCode},
     id::OrganizationId,
-    organizations::{Plan, Role},
+    organizations::Plan,
 };
 
 const DEFAULT_ALERTS: [u8; 3] = [50, 80, 100];
@@ -48,7 +49,7 @@ pub(super) async fn get_budget(
     Path(id): Path<OrganizationId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Budget>> {
-    let organization = organization(&app, &caller.caller, id, Role::Admin).await?;
+    let organization = organization(&app, &caller.caller, id, rule::GET_BUDGET).await?;
     let row = app.store.budget(id).await?.ok_or_else(|| none(id))?;
     Ok(Json(wire(&app, &row, organization.plan).await?))
 }
@@ -68,7 +69,7 @@ pub(super) async fn set_budget(
     Path(id): Path<OrganizationId>,
     Json(body): Json<SetBudget>,
 ) -> Result<Json<Budget>> {
-    let organization = organization(&app, &caller.caller, id, Role::Owner).await?;
+    let organization = organization(&app, &caller.caller, id, rule::SET_BUDGET).await?;
     if !(1..=1_000_000_000_000).contains(&body.amount) {
         let message = "`amount` takes a whole number of at least 1, in the currency's smallest unit";
         return Err(invalid_field(ErrorCode::InvalidValue, "body.amount", message, None));
@@ -106,7 +107,7 @@ pub(super) async fn delete_budget(
     Path(id): Path<OrganizationId>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    organization(&app, &caller.caller, id, Role::Owner).await?;
+    organization(&app, &caller.caller, id, rule::DELETE_BUDGET).await?;
     if app.store.delete_budget(&caller.act(&app), id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

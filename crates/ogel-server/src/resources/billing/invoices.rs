@@ -9,6 +9,7 @@ use crate::{
     caller::{Allowed, scope},
     error::Result,
     extract::{Json, NoParameters, Path, PathPair, Query},
+    permissions::rule,
     resources::shared::{self, Paged},
     state::App,
 };
@@ -21,7 +22,6 @@ use ogel_api::{
     billing::{Invoice, InvoiceLine, InvoiceList},
     error::Error,
     id::{InvoiceId, OrganizationId},
-    organizations::Role,
 };
 
 fn wire(row: &ogel_store::Invoice, lines: &[ogel_store::InvoiceLine]) -> Invoice {
@@ -59,7 +59,7 @@ pub(super) async fn list_invoices(
     Path(id): Path<OrganizationId>,
     Query(Paged(query)): Query<Paged>,
 ) -> Result<Json<InvoiceList>> {
-    organization(&app, &caller.caller, id, Role::Admin).await?;
+    organization(&app, &caller.caller, id, rule::LIST_INVOICES).await?;
     let filters = id.to_string();
     let page = app.store.invoices(id, &query.request(&filters)?).await?;
     let pagination = shared::pagination(&page, &filters);
@@ -71,7 +71,7 @@ async fn find(
     caller: &crate::caller::Caller,
     (id, invoice): (OrganizationId, InvoiceId),
 ) -> Result<(ogel_store::Invoice, Vec<ogel_store::InvoiceLine>)> {
-    organization(app, caller, id, Role::Admin).await?;
+    organization(app, caller, id, rule::GET_INVOICE).await?;
     Ok(app.store.invoice(id, invoice).await?.ok_or_else(|| Error::not_found("invoice", invoice))?)
 }
 

@@ -6,6 +6,7 @@ use crate::{
     caller::{Allowed, Caller, scope},
     error::Result,
     extract::{Json, Parameters, Path, Query, invalid_field, parameter},
+    permissions::rule,
     state::App,
 };
 use axum::extract::State;
@@ -14,7 +15,6 @@ use ogel_api::{
     billing::{Metric, UsageGroup, UsageReport, UsageRow},
     error::ErrorCode,
     id::OrganizationId,
-    organizations::Role,
 };
 use ogel_store::{UsageSum, hour_of};
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ pub(super) async fn get_usage_of_organization(
 }
 
 async fn report(app: &App, caller: &Caller, id: OrganizationId, query: &UsageParameters) -> Result<Json<UsageReport>> {
-    organization(app, caller, id, Role::Admin).await?;
+    organization(app, caller, id, rule::GET_USAGE).await?;
     let now = app.world.now();
     // A begun hour is part of it.
     let up = |at| if hour_of(at) == at { at } else { hour_of(at) + TimeDelta::hours(1) };

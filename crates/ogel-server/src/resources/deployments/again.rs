@@ -2,9 +2,10 @@
 
 use super::{accepted, env_context, start, visible};
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{MaybeJson, Path},
+    permissions::rule,
     pipeline::Made,
     state::App,
 };
@@ -13,7 +14,6 @@ use ogel_api::{
     deployments::{Deployment, NewDeployment, Redeploy},
     error::{Error, ErrorCode},
     id::DeploymentId,
-    organizations::Role,
 };
 
 /// Deploys again with the same settings: the same commit, or the branch's newest with `latest`. A new deployment, as from
@@ -31,7 +31,7 @@ pub(super) async fn redeploy_deployment(
     MaybeJson(body): MaybeJson<Redeploy>,
 ) -> Result<Response> {
     let (row, role) = visible(&app, &caller.caller.viewer, id).await?;
-    require_role(role, Role::Developer)?;
+    rule::REDEPLOY_DEPLOYMENT.permit(role)?;
     if !row.status.is_terminal() {
         let message = format!("the deployment is still `{}`; wait until it is over, or cancel it", row.status);
         return Err(Failure::new(ErrorCode::Conflict, message));

@@ -6,10 +6,11 @@
 use super::{visible, wire, wire_pending};
 use crate::{
     access,
-    caller::{Allowed, Caller, require_role, scope},
+    caller::{Allowed, Caller, scope},
     doing,
     error::{Failure, Result},
     extract::{Json, MaybeJson, Path, invalid_field},
+    permissions::rule,
     pipeline::RequestContext,
     state::App,
 };
@@ -65,7 +66,7 @@ async fn put(
     kind: OperationKind,
 ) -> Result<Answer> {
     let (row, role) = visible(app, &caller.viewer, id).await?;
-    require_role(role, Role::Developer)?;
+    rule::PROMOTE_DEPLOYMENT.permit(role)?;
     let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     if reason.is_some_and(|reason| reason.chars().count() > 500 || reason.contains('\0')) {
         let message = "`reason` takes at most 500 characters";

@@ -2,9 +2,10 @@
 
 use super::{refuse_project_key, visible};
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     error::Result,
     extract::{Json, Parameters, Path, Query, parameter},
+    permissions::rule,
     resources::shared::{self, PageParameters},
     state::App,
     written,
@@ -17,7 +18,6 @@ use axum::{
 use ogel_api::{
     audit::{ActorType, AuditActor, AuditEntry, AuditLog},
     id::{OrganizationId, UserId},
-    organizations::Role,
     time::Timestamp,
 };
 use ogel_store::{AuditFilter, AuditRecord, PageRequest};
@@ -88,7 +88,7 @@ pub(super) async fn get_audit_log(
     let viewer = caller.caller.viewer.clone();
     let (_, role) = visible(&app, &viewer, id).await?;
     refuse_project_key(&viewer)?;
-    require_role(role, Role::Admin)?;
+    rule::GET_AUDIT_LOG.permit(role)?;
     let filter = query.filter;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accept.split(',').any(|one| one.trim().starts_with(written::NDJSON)) {
