@@ -21,6 +21,11 @@ string_enum! {
         BudgetRemoved = "budget.removed",
         OrganizationDeleted = "organization.deleted",
         OrganizationRestored = "organization.restored",
+        InvitationCreated = "invitation.created",
+        InvitationResent = "invitation.resent",
+        InvitationRevoked = "invitation.revoked",
+        InvitationAccepted = "invitation.accepted",
+        MemberAdded = "member.added",
         MemberUpdated = "member.updated",
         MemberRemoved = "member.removed",
         /// Written down in both organizations.

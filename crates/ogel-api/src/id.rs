@@ -161,6 +161,8 @@ ids! {
     DomainId = "dom", "a" "domain";
     /// One month's bill.
     InvoiceId = "inv", "an" "invoice";
+    /// Somebody who was asked to join an organization.
+    InvitationId = "invt", "an" "invitation";
     /// One line of an audit log.
     AuditEntryId = "aud", "an" "audit log entry";
     /// Where a user of the platform wants to be told what happens.

@@ -1,7 +1,7 @@
 //! Organizations: who owns projects, and on which plan.
 
 use crate::{
-    id::{OrganizationId, UserId},
+    id::{InvitationId, OrganizationId, UserId},
     page::Pagination,
     string_enum::string_enum,
     time::Timestamp,
@@ -115,4 +115,53 @@ pub struct RoleDescription {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RoleList {
     pub roles: Vec<RoleDescription>,
+}
+
+string_enum! {
+    /// What became of the mail with the token.
+    pub enum MailState {
+        /// It waits to be sent, or to be tried again.
+        Queued = "queued",
+        /// The mail server has taken it.
+        Sent = "sent",
+        /// The mail server refuses it, or could not be reached for a day.
+        Failed = "failed",
+    }
+}
+
+/// Somebody who was asked to join.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    pub id: InvitationId,
+    pub organization_id: OrganizationId,
+    pub email: String,
+    /// What they become.
+    pub role: Role,
+    /// `null` when the account is gone.
+    #[schema(required)]
+    pub invited_by: Option<UserId>,
+    pub created_at: Timestamp,
+    /// After this the token is good for nothing; `resend` makes another.
+    pub expires_at: Timestamp,
+    /// When the mail was last asked for.
+    pub sent_at: Timestamp,
+    pub mail: MailState,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InvitationList {
+    pub invitations: Vec<Invitation>,
+    pub pagination: Pagination,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewInvitation {
+    pub email: String,
+    /// Only an owner invites owners.
+    pub role: Role,
+    /// 1 to 30 days; 7 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_days: Option<u32>,
 }

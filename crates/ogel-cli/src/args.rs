@@ -66,6 +66,15 @@ pub(crate) enum Command {
     /// Make, test and remove webhooks, and see what they were told
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
+    /// List, create, delete and restore organizations
+    #[command(subcommand)]
+    Orgs(OrgsCommand),
+    /// List, change and remove the members of an organization
+    Members(MembersArgs),
+    /// Invite people to an organization, and join one
+    Invite(InviteArgs),
+    /// Show who changed what in an organization, newest first
+    AuditLog(AuditLogArgs),
     /// Log in on a page of the server, or check a token (`--token -`), and remember it
     Login,
     /// End the session and forget the token
@@ -272,6 +281,105 @@ pub(crate) enum ProjectsCommand {
         #[arg(long)]
         slug: Option<String>,
     },
+    /// Move a project to another organization
+    Transfer {
+        project: String,
+        /// Id or slug of where it goes
+        organization: String,
+    },
+    /// Bring a deleted project back
+    Restore {
+        id: String,
+        /// Another slug, when the one it had is taken
+        #[arg(long)]
+        slug: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrgsCommand {
+    /// List your organizations
+    List,
+    /// Create an organization; prints its id
+    Create {
+        name: String,
+        /// Name in addresses [default: made from NAME]
+        #[arg(long)]
+        slug: Option<String>,
+    },
+    /// Delete an organization that has no projects
+    Delete { organization: String },
+    /// Bring a deleted organization back
+    Restore { id: String },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MembersArgs {
+    /// Id or slug; not needed when there is only one organization
+    #[arg(long, short, global = true)]
+    pub(crate) organization: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: MembersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// List the members
+    List,
+    /// Give a member another role
+    Role {
+        /// E-mail address or user id
+        member: String,
+        role: String,
+    },
+    /// End somebody's membership
+    Remove {
+        /// E-mail address or user id
+        member: String,
+    },
+    /// End your own membership
+    Leave,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InviteArgs {
+    /// Id or slug; not needed when there is only one organization
+    #[arg(long, short, global = true)]
+    pub(crate) organization: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: InviteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InviteCommand {
+    /// Invite somebody by e-mail; prints the invitation's id
+    Send {
+        email: String,
+        /// What they become
+        #[arg(long, default_value = "developer")]
+        role: String,
+        /// Days the invitation is good
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// List the invitations that are open or have lapsed
+    List,
+    /// Send an invitation again, with another token
+    Resend { id: String },
+    /// Take an invitation back
+    Revoke { id: String },
+    /// Join, with the token from the mail
+    Accept { token: String },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuditLogArgs {
+    /// Id or slug; not needed when there is only one organization
+    #[arg(long, short)]
+    pub(crate) organization: Option<String>,
+    /// How many
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
 }
 
 #[derive(Args, Debug)]

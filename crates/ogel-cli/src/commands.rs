@@ -8,6 +8,7 @@ pub(crate) mod domains;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod operations;
+pub(crate) mod orgs;
 pub(crate) mod projects;
 pub(crate) mod sites;
 pub(crate) mod webhooks;

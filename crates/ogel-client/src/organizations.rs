@@ -4,7 +4,7 @@ use crate::{Client, PageQuery, Result};
 use http::Method;
 use ogel_api::{
     audit::AuditLog,
-    id::OrganizationId,
+    id::{InvitationId, OrganizationId},
     organizations::{
         Member, MemberList, NewOrganization, Organization, OrganizationList, RoleList, UpdateMember, UpdateOrganization,
     },
@@ -64,5 +64,32 @@ impl Client {
     /// `POST organizations/{id}/restore`
     pub async fn restore_organization(&self, id: OrganizationId) -> Result<Organization> {
         self.post(&["organizations", &id.to_string(), "restore"], &serde_json::json!({})).await
+    }
+
+    /// `GET organizations/{id}/invitations`
+    pub async fn list_invitations(&self, id: OrganizationId, page: &PageQuery) -> Result<InvitationList> {
+        self.get(&["organizations", &id.to_string(), "invitations"], &page.pairs()).await
+    }
+
+    /// `POST organizations/{id}/invitations`
+    pub async fn invite(&self, id: OrganizationId, new: &NewInvitation) -> Result<Invitation> {
+        self.post(&["organizations", &id.to_string(), "invitations"], new).await
+    }
+
+    /// `POST organizations/{id}/invitations/{invitation}/resend`
+    pub async fn resend_invitation(&self, id: OrganizationId, invitation: InvitationId) -> Result<Invitation> {
+        let path = ["organizations", &id.to_string(), "invitations", &invitation.to_string(), "resend"];
+        self.post(&path, &serde_json::json!({})).await
+    }
+
+    /// `DELETE organizations/{id}/invitations/{invitation}`
+    pub async fn revoke_invitation(&self, id: OrganizationId, invitation: InvitationId) -> Result<()> {
+        let path = ["organizations", &id.to_string(), "invitations", &invitation.to_string()];
+        self.done(Method::DELETE, &path).await
+    }
+
+    /// `POST invitations/{token}/accept`, with the token of the mail.
+    pub async fn accept_invitation(&self, token: &str) -> Result<Organization> {
+        self.post(&["invitations", token, "accept"], &serde_json::json!({})).await
     }
 }

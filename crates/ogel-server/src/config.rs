@@ -392,6 +392,16 @@ settings! {
         /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
         address: u64 = 5000, env "OGEL_LIMIT_ADDRESS";
     }
+    /// Mail, for invitations.
+    mail: Mail {
+        /// `smtp://USER:PASSWORD@HOST:PORT?tls=required`, `smtps://USER:PASSWORD@HOST`, or `file:FOLDER`, which writes files for
+        /// development. Empty: nobody can be invited.
+        url: Secret = Secret::default(), env "OGEL_MAIL_URL";
+        /// Who mail is from, such as `Ogel <no-reply@example.com>`.
+        from: String = String::new(), env "OGEL_MAIL_FROM";
+        /// Studio's page for an invitation; `{token}` stands for its token. Empty: the mail names the command only.
+        invitation_url: String = String::new(), env "OGEL_MAIL_INVITATION_URL";
+    }
     /// How long what is no longer needed is kept.
     retention: Retention {
         /// Days in which a deleted project or organization can be restored; then it is purged, at Ghost too. As long is a

@@ -87,7 +87,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if json {
         welcome::machine(&base_url, &account, &dev.ghost.api_url());
     } else {
-        welcome::person(&base_url, &account, started.elapsed());
+        welcome::person(&base_url, &account, &dev.data_dir.join("mail"), started.elapsed());
     }
     let (app, project, user, data_dir) = (dev.app.clone(), account.project_id, account.user_id, dev.data_dir.clone());
     let (state, shutdown) = (app.clone(), app.shutdown.clone());
@@ -135,6 +135,8 @@ async fn start(options: Options) -> Result<(Dev, Account), StartError> {
 
     config.server.listen = listen.to_string();
     config.database.url = Secret::new(format!("sqlite:{}", data_dir.join("ogel.db").display()));
+    config.mail.url = Secret::new(format!("file:{}", data_dir.join("mail").display()));
+    config.mail.from = "Ogel <dev@ogel.localhost>".to_owned();
     config.ghost.url = ghost.api_url();
     config.ghost.api_key = Secret::new(remembered.platform_key.clone());
     // Both ends are in this process, so a secret of this run will do.

@@ -49,6 +49,9 @@ impl From<StoreError> for Failure {
             StoreError::Unique { what } => {
                 let thing = match *what {
                     "users.email" => "an account with this `email` exists already; log in instead",
+                    "invitations.email" => {
+                        "there is an open invitation for this `email` already; resend or revoke that one"
+                    }
                     "organizations.slug" => "this `slug` is taken; choose another one",
                     "projects.slug" => "the organization has a project with this `slug` already; choose another one",
                     _ => "something like it exists already",

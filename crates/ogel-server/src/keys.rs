@@ -41,6 +41,7 @@ pub(crate) const SEALED: &[Sealed] = &[
     Sealed::new("deployments", "id", "env", |id| deployments::env_context(DeploymentId(uuid(id)))),
     Sealed::new("webhooks", "id", "secret", |id| crate::hooks::deliver::secret_context(WebhookId(uuid(id)))),
     Sealed::new("webhooks", "id", "previous_secret", |id| crate::hooks::deliver::secret_context(WebhookId(uuid(id)))),
+    Sealed::new("mails", "id", "sealed_text", |id| crate::mail::context(uuid(id))),
     Sealed {
         column: SealedColumn::of_hashes("idempotency_keys", "scope_hash", "body"),
         context: |id| match id {

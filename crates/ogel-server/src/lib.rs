@@ -40,6 +40,7 @@ pub mod limits;
 pub mod limits_cli;
 pub mod logs;
 pub mod lone_ghost;
+mod mail;
 pub mod metrics;
 pub mod objects;
 pub mod openapi;

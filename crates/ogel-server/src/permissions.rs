@@ -48,6 +48,10 @@ rules! {
     SET_BUDGET = "set_budget", Owner;
     DELETE_BUDGET = "delete_budget", Owner;
     CHANGE_SUBSCRIPTION = "change_subscription", Owner;
+    LIST_INVITATIONS = "list_invitations", Admin;
+    CREATE_INVITATION = "create_invitation", Admin;
+    RESEND_INVITATION = "resend_invitation", Admin;
+    REVOKE_INVITATION = "revoke_invitation", Admin;
     DELETE_ORGANIZATION = "delete_organization", Owner;
     RESTORE_ORGANIZATION = "restore_organization", Owner;
     GET_PROJECT = "get_project", Viewer;
@@ -61,6 +65,16 @@ rules! {
     CANCEL_DEPLOYMENT = "cancel_deployment", Developer;
     DELETE_DEPLOYMENT = "delete_deployment", Developer;
     PROMOTE_DEPLOYMENT = "promote_deployment", Developer;
+    CREATE_WEBHOOK = "create_webhook", Admin;
+    DELETE_WEBHOOK = "delete_webhook", Admin;
+    GET_WEBHOOK = "get_webhook", Developer;
+    GET_WEBHOOK_DELIVERY = "get_webhook_delivery", Developer;
+    LIST_WEBHOOK_DELIVERIES = "list_webhook_deliveries", Developer;
+    LIST_WEBHOOKS = "list_webhooks", Developer;
+    REDELIVER_WEBHOOK_DELIVERY = "redeliver_webhook_delivery", Admin;
+    ROTATE_WEBHOOK_SECRET = "rotate_webhook_secret", Admin;
+    TEST_WEBHOOK = "test_webhook", Admin;
+    UPDATE_WEBHOOK = "update_webhook", Admin;
     CREATE_SITE = "create_site", Developer;
     UPDATE_SITE = "update_site", Developer;
     DELETE_SITE = "delete_site", Developer;

@@ -35,6 +35,9 @@ async fn round(app: &App) -> Result<(), Failure> {
         Ok(_) | Err(StoreError::ForeignKey) => {}
         Err(error) => return Err(error.into()),
     }
+    let month_ago = now - chrono::TimeDelta::days(30);
+    app.store.delete_lapsed_invitations(month_ago, BATCH).await?;
+    app.store.delete_failed_mails(month_ago, BATCH).await?;
     app.store.delete_lapsed_slugs(now, BATCH).await?;
     let days = i64::try_from(app.config().retention.audit_days.min(36_500)).unwrap_or(400);
     app.store.delete_old_audit_entries(now - chrono::TimeDelta::days(days), BATCH * 100).await?;

@@ -88,6 +88,7 @@ pub const RESOURCES: &[Resource] = &[
     ]),
     Resource::new("users", Plan::Native, users::routes),
     Resource::new("organizations", Plan::Native, organizations::routes),
+    Resource::new("invitations", Plan::Native, organizations::invitations::routes),
     Resource::new("projects", Plan::Native, projects::routes),
     Resource::new("deployments", Plan::Hybrid, deployments::routes)
         .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)]),

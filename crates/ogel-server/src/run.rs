@@ -88,6 +88,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         .doing(format!("cannot open the access log `{}` (`log.access`)", config.log.access))?;
     let shared = replicas::shared(&config, &world)?;
     let threads = usize::try_from(config.auth.concurrent_logins).unwrap_or(usize::MAX);
+    let mailer = crate::mail::Mailer::new(&config).doing("cannot send mail")?;
     let passwords = Passwords::start(threads).doing("cannot start the threads that check passwords")?;
     AppState::new(Parts {
         config,
@@ -98,6 +99,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         sealer,
         access_log,
         passwords,
+        mailer,
         control: Handle::current(),
         studio_database,
     })
@@ -162,6 +164,8 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
         tracing::info!(orphans, "deployments without a job taken up");
     }
     replicas::start(app);
+    let state = app.clone();
+    app.in_background(async move { crate::mail::deliver(&state).await });
     let state = app.clone();
     app.in_background(async move { housekeeping(&state).await });
     let state = app.clone();

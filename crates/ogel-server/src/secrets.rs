@@ -108,6 +108,11 @@ pub fn typed_user_code(text: &str) -> Option<String> {
     possible.then_some(code)
 }
 
+/// What a mail carries to whoever is invited.
+pub fn new_invitation_token(entropy: &Entropy) -> String {
+    new_token("ogeli_", entropy)
+}
+
 /// Whether `token` has a form of ours and its checksum holds. Says nothing about whether it is known.
 pub fn is_well_formed(token: &str) -> bool {
     has_checksum(SESSION_PREFIX, token) || has_checksum(API_KEY_PREFIX, token)

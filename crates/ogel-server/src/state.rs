@@ -15,6 +15,7 @@ use crate::{
     identities::Identities,
     limits::Limiter,
     logs::Logs,
+    mail::Mailer,
     metrics::{self, Counters},
     objects::Objects,
     passwords::Passwords,
@@ -79,6 +80,8 @@ pub struct AppState {
     pub metering: Metering,
     /// One of each data-plane thread, for the scrape.
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// Where mail goes.
+    pub mailer: Mailer,
     /// The few threads that hash passwords.
     pub passwords: Passwords,
     /// When credentials were used.
@@ -121,6 +124,7 @@ pub struct Parts {
     pub sealer: Sealer,
     pub access_log: AccessLog,
     pub passwords: Passwords,
+    pub mailer: Mailer,
     pub control: Handle,
     pub studio_database: Option<StudioDatabase>,
 }
@@ -128,8 +132,19 @@ pub struct Parts {
 impl AppState {
     /// Opens nothing yet. The error is a setting of Ghost's that cannot be used.
     pub fn new(parts: Parts) -> Result<App, SetupError> {
-        let Parts { config, world, store, shared, upstream, sealer, access_log, passwords, control, studio_database } =
-            parts;
+        let Parts {
+            config,
+            world,
+            store,
+            shared,
+            upstream,
+            sealer,
+            access_log,
+            passwords,
+            mailer,
+            control,
+            studio_database,
+        } = parts;
         let ghost = upstream.connect()?;
         let identities = Arc::<Identities>::default();
         let responses = Arc::new(Responses::new(shared.clone(), config.cache.max_bytes));
@@ -150,6 +165,7 @@ impl AppState {
             identities,
             objects: Objects::default(),
             passwords,
+            mailer,
             uses: Uses::default(),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),

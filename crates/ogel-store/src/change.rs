@@ -10,6 +10,12 @@ pub enum Refusal {
     Stale,
     /// It still holds something.
     InUse,
+    /// Whoever it is belongs to the organization already.
+    AlreadyMember,
+    /// There are as many as there may be.
+    TooMany,
+    /// It was asked for a moment ago.
+    TooSoon,
     /// The viewer's role is not enough for this.
     NotAllowed,
     /// Somebody must be owner.

@@ -54,6 +54,8 @@ const UNIQUE: &[(&str, &str, &str)] = &[
         "organization_members.organization_id, organization_members.user_id",
         "organization_members.user_id",
     ),
+    ("audit_log_pkey", "audit_log.id", "audit_log.id"),
+    ("invitations_organization_id_email_key", "invitations.organization_id, invitations.email", "invitations.email"),
     ("projects_pkey", "projects.id", "projects.id"),
     ("projects_organization_slug_key", "projects.organization_id, projects.slug", "projects.slug"),
     ("api_keys_pkey", "api_keys.id", "api_keys.id"),

@@ -40,6 +40,8 @@ row!(Organization, columns of "organizations" {
     deleted_at
 });
 
+pub(crate) use columns as organization_columns;
+
 impl Organization {
     pub(crate) fn made(&self) -> Entry {
         Entry::new(self.id, AuditAction::OrganizationCreated, self.id)

@@ -10,11 +10,11 @@ use ogel_api::{
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
     id::{
-        ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvoiceId, OperationId, OrganizationId, ProjectId,
-        SessionId, UserId, WebhookDeliveryId, WebhookId,
+        ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvitationId, InvoiceId, OperationId, OrganizationId,
+        ProjectId, SessionId, UserId, WebhookDeliveryId, WebhookId,
     },
     operations::{OperationKind, OperationState},
-    organizations::{Plan, Role},
+    organizations::{MailState, Plan, Role},
     webhooks::{WebhookDeliveryStatus, WebhookDisabledReason, WebhookEventType},
 };
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -49,6 +49,7 @@ ids!(
     BuildId,
     DeploymentId,
     EventId,
+    InvitationId,
     InvoiceId,
     OperationId,
     OrganizationId,
@@ -66,6 +67,7 @@ macro_rules! words { ($($word:ident),+) => { $(
     }
 )+ } }
 words!(
+    MailState,
     BudgetAction,
     DeploymentEventType,
     DeploymentStatus,

@@ -43,6 +43,8 @@ impl TestApp {
         config.server.listen = "127.0.0.1:0".to_owned();
         config.server.operations_listen = "127.0.0.1:0".to_owned();
         config.server.drain_seconds = 5;
+        config.mail.url = Secret::new(format!("file:{}", folder.path().join("mail").display()));
+        config.mail.from = "Ogel <ogel@example.com>".to_owned();
         config.log.access = folder.path().join("access.log").display().to_string();
         // Tests call as fast as they can; those about limits set their own.
         let limits = &mut config.limits;
@@ -137,6 +139,20 @@ impl TestApp {
         let body = json!({ "email": format!("{name}@example.com"), "password": "correct horse" });
         let answer = anonymous.post("/auth/login", body).await.expect(200);
         anonymous.with_token(answer["session"]["token"].as_str())
+    }
+
+    /// Mail to this address, oldest first, once there are so many.
+    pub async fn mails_to(&self, address: &str, count: usize) -> Vec<String> {
+        let folder = self.folder.path().join("mail");
+        crate::eventually("the mail is sent", || async {
+            let mut files: Vec<_> = std::fs::read_dir(&folder).ok()?.map(|file| file.unwrap().path()).collect();
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
+            files.sort();
+            let mails = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+            let mails: Vec<_> = mails.filter(|mail| mail.contains(&format!("To: {address}"))).collect();
+            (mails.len() >= count).then_some(mails)
+        })
+        .await
     }
 
     /// Lets `who` belong to the organization of `whose` project owner.

@@ -1,12 +1,17 @@
 //! `ogel projects`: list and create.
 
 use crate::{Context, Result, age, args::ProjectsCommand, lookup, table};
-use ogel_api::{page::MAX_LIMIT, projects::NewProject};
+use ogel_api::{
+    page::MAX_LIMIT,
+    projects::{NewProject, RestoreProject, TransferProject},
+};
 use ogel_client::PageQuery;
 
 pub(crate) async fn run(context: &Context, command: ProjectsCommand) -> Result {
     match command {
         ProjectsCommand::List => list(context).await,
+        ProjectsCommand::Transfer { project, organization } => transfer(context, &project, &organization).await,
+        ProjectsCommand::Restore { id, slug } => restore(context, &id, slug).await,
         ProjectsCommand::Create { name, organization, slug } => create(context, name, organization, slug).await,
     }
 }
@@ -50,4 +55,20 @@ async fn create(context: &Context, name: String, organization: Option<String>, s
     let project = client.create_project(&new).await.map_err(|error| context.explain(error))?;
     context.output.note(&format!("Created project {}", project.slug));
     if context.output.json { context.output.json(&project) } else { context.output.data(&project.id.to_string()) }
+}
+
+async fn transfer(context: &Context, project: &str, organization: &str) -> Result {
+    let client = context.client()?;
+    let organization_id = lookup::organization(context, &client, organization).await?;
+    let to = TransferProject { organization_id, slug: None };
+    let moved = client.transfer_project(project, &to).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("Moved {} to {organization}", moved.slug));
+    if context.output.json { context.output.json(&moved) } else { Ok(()) }
+}
+
+async fn restore(context: &Context, id: &str, slug: Option<String>) -> Result {
+    let client = context.client()?;
+    let back = client.restore_project(id, &RestoreProject { slug }).await.map_err(|error| context.explain(error))?;
+    context.output.note(&format!("Restored project {}", back.slug));
+    if context.output.json { context.output.json(&back) } else { Ok(()) }
 }

@@ -19,7 +19,7 @@ pub(super) fn machine(base_url: &str, account: &Account, ghost_url: &str) {
     print(&format!("{line}\n"));
 }
 
-pub(super) fn person(base_url: &str, account: &Account, took: Duration) {
+pub(super) fn person(base_url: &str, account: &Account, mail: &std::path::Path, took: Duration) {
     let Account { email, password, api_key, .. } = account;
     let api = format!("{base_url}{}", ogel_api::BASE_PATH);
     let millis = took.as_millis();
@@ -27,12 +27,14 @@ pub(super) fn person(base_url: &str, account: &Account, took: Duration) {
         "\n  \x1b[1mOgel Unified API\x1b[0m {version}  ready in {millis} ms\n\n\
          \x20 API       {api}\n\
          \x20 Key       {api_key}\n\
-         \x20 Account   {email}  password {password}\n\n\
+         \x20 Account   {email}  password {password}\n\
+         \x20 Mail      {mail}  (nothing is sent)\n\n\
          \x20 \x1b[1mTry it\x1b[0m, in another terminal:\n\n\
          \x20   export OGEL_API_URL={base_url} OGEL_TOKEN={api_key}\n\
          \x20   curl -H \"Authorization: Bearer $OGEL_TOKEN\" {api}/deployments\n\
          \x20   cargo ogel deploy PATH-OF-A-GIT-REPOSITORY\n\n\
          \x20 Ctrl-C stops everything.\n",
+        mail = mail.display(),
         version = env!("CARGO_PKG_VERSION"),
     ));
 }

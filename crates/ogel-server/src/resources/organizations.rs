@@ -1,6 +1,7 @@
 //! Organizations: who owns projects.
 
 pub(crate) mod audit_log;
+pub(crate) mod invitations;
 mod members;
 
 use super::shared::{self, PagedDeleted, refused};
@@ -30,6 +31,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(members::list_members))
         .routes(routes!(members::get_member, members::update_member, members::remove_member))
         .routes(routes!(members::list_roles))
+        .routes(routes!(invitations::list_invitations, invitations::create_invitation))
+        .routes(routes!(invitations::resend_invitation))
+        .routes(routes!(invitations::revoke_invitation))
 }
 
 pub(crate) fn wire((row, role): &(ogel_store::Organization, Role)) -> Organization {

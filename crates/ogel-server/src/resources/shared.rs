@@ -127,6 +127,16 @@ pub(crate) fn refused(refusal: Refusal, noun: &str, id: impl std::fmt::Display) 
             ErrorCode::Conflict,
             format!("the {noun} still has projects; delete them or move them to another organization first"),
         ),
+        Refusal::AlreadyMember => {
+            Failure::new(ErrorCode::Conflict, "whoever that is belongs to the organization already")
+        }
+        Refusal::TooMany => Failure::new(
+            ErrorCode::QuotaExceeded,
+            "the organization has as many open invitations as there may be; revoke some first",
+        ),
+        Refusal::TooSoon => Error::new(ErrorCode::RateLimited, "this was sent less than a minute ago; wait that long")
+            .retry_after(std::time::Duration::from_secs(60))
+            .into(),
         Refusal::NotAllowed => Failure::new(
             ErrorCode::Forbidden,
             "only an `owner` of the organization makes owners, or changes or removes one; ask one of them",

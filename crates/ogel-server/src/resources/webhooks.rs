@@ -10,10 +10,11 @@ use super::{
     shared::{self, PageParameters},
 };
 use crate::{
-    caller::{Allowed, require_role, scope},
+    caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{Json, MaybeJson, NoParameters, Parameters, Path, Query, invalid_field, parameter},
     hooks::{deliver, receiver},
+    permissions::{Rule, rule},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -22,7 +23,6 @@ use chrono::TimeDelta;
 use ogel_api::{
     error::{Error, ErrorCode},
     id::{OrganizationId, ProjectId, WebhookId},
-    organizations::Role,
     webhooks::{NewWebhook, UpdateWebhook, Webhook, WebhookCreated, WebhookEventType, WebhookList},
 };
 use ogel_store::{PageRequest, Viewer, WebhookChange};
@@ -60,10 +60,10 @@ fn wire(row: &ogel_store::Webhook) -> Webhook {
     }
 }
 
-/// The webhook, if the caller may know of it and has at least this role.
-async fn allowed(app: &App, viewer: &Viewer, id: WebhookId, role: Role) -> Result<ogel_store::Webhook> {
+/// The webhook, if the caller may know of it and has the role that `needed` takes.
+async fn allowed(app: &App, viewer: &Viewer, id: WebhookId, needed: Rule) -> Result<ogel_store::Webhook> {
     let (row, held) = app.store.webhook(viewer, id).await?.ok_or_else(|| Error::not_found("webhook", id))?;
-    require_role(held, role)?;
+    needed.permit(held)?;
     Ok(row)
 }
 
@@ -144,10 +144,10 @@ async fn list_webhooks(
     let viewer = &caller.caller.viewer;
     // A stranger's thing is 404, not an empty list that would look like an answer.
     if let Some(id) = query.project {
-        require_role(projects::visible(&app, viewer, &ProjectRef::Id(id)).await?.1, Role::Developer)?;
+        rule::LIST_WEBHOOKS.permit(projects::visible(&app, viewer, &ProjectRef::Id(id)).await?.1)?;
     }
     if let Some(id) = query.organization {
-        require_role(organization(&app, viewer, id).await?.1, Role::Developer)?;
+        rule::LIST_WEBHOOKS.permit(organization(&app, viewer, id).await?.1)?;
     }
     let filters = format!("{:?} {:?}", query.organization, query.project);
     let page = app.store.webhooks(viewer, query.organization, query.project, &query.page.request(&filters)?).await?;
@@ -155,7 +155,11 @@ async fn list_webhooks(
     Ok(Json(WebhookList { webhooks: page.rows.iter().map(wire).collect(), pagination }))
 }
 
-async fn organization(app: &App, viewer: &Viewer, id: OrganizationId) -> Result<(ogel_store::Organization, Role)> {
+async fn organization(
+    app: &App,
+    viewer: &Viewer,
+    id: OrganizationId,
+) -> Result<(ogel_store::Organization, ogel_api::organizations::Role)> {
     Ok(app.store.organization(viewer, id).await?.ok_or_else(|| Error::not_found("organization", id))?)
 }
 
@@ -198,7 +202,7 @@ async fn create_webhook(
 async fn owner(app: &App, viewer: &Viewer, body: &NewWebhook) -> Result<(OrganizationId, Option<ProjectId>)> {
     if let Some(id) = body.project_id {
         let (project, role) = projects::visible(app, viewer, &ProjectRef::Id(id)).await?;
-        require_role(role, Role::Admin)?;
+        rule::CREATE_WEBHOOK.permit(role)?;
         if body.organization_id.is_some_and(|organization| organization != project.organization_id) {
             let message = "`projectId` is a project of another organization; leave `organizationId` out";
             return Err(invalid_field(ErrorCode::InvalidValue, "body.organizationId", message, None));
@@ -220,7 +224,7 @@ async fn owner(app: &App, viewer: &Viewer, body: &NewWebhook) -> Result<(Organiz
             }
         }
     };
-    require_role(role, Role::Admin)?;
+    rule::CREATE_WEBHOOK.permit(role)?;
     if viewer.project.is_some() {
         let message = "this API key is bound to one project; add its `projectId`, or use a key that is not";
         return Err(Failure::new(ErrorCode::Forbidden, message));
@@ -237,7 +241,7 @@ async fn get_webhook(
     Path(id): Path<WebhookId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Webhook>> {
-    Ok(Json(wire(&allowed(&app, &caller.caller.viewer, id, Role::Developer).await?)))
+    Ok(Json(wire(&allowed(&app, &caller.caller.viewer, id, rule::GET_WEBHOOK).await?)))
 }
 
 /// Changes a webhook, or switches it off and on. Takes the role admin. Off ends what it was still to be told.
@@ -251,7 +255,7 @@ async fn update_webhook(
     Json(body): Json<UpdateWebhook>,
 ) -> Result<Json<Webhook>> {
     let viewer = &caller.caller.viewer;
-    allowed(&app, viewer, id, Role::Admin).await?;
+    allowed(&app, viewer, id, rule::UPDATE_WEBHOOK).await?;
     let change = WebhookChange {
         url: body.url.as_deref().map(|text| url(&app, text)).transpose()?,
         description: body.description.as_deref().map(description).transpose()?,
@@ -272,7 +276,7 @@ async fn delete_webhook(
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     let viewer = &caller.caller.viewer;
-    allowed(&app, viewer, id, Role::Admin).await?;
+    allowed(&app, viewer, id, rule::DELETE_WEBHOOK).await?;
     match app.store.delete_webhook(viewer, id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::not_found("webhook", id).into()),
@@ -296,7 +300,7 @@ async fn rotate_webhook_secret(
     _: MaybeJson<Nothing>,
 ) -> Result<Json<WebhookCreated>> {
     let viewer = &caller.caller.viewer;
-    allowed(&app, viewer, id, Role::Admin).await?;
+    allowed(&app, viewer, id, rule::ROTATE_WEBHOOK_SECRET).await?;
     let (secret, sealed) = new_secret(&app, id)?;
     let now = app.world.now();
     let grace = i64::try_from(app.config().webhooks.secret_grace_hours).unwrap_or(24);

@@ -24,6 +24,7 @@ mod foreign;
 mod forward;
 mod ghost_events;
 mod idempotency;
+mod invitations;
 mod kept_logs;
 mod keys;
 mod lifecycle;

@@ -52,7 +52,7 @@ impl MemberRef {
 }
 
 /// A role a caller may name.
-fn known(role: Role) -> Result<Role> {
+pub(super) fn known(role: Role) -> Result<Role> {
     if role != Role::Unrecognized {
         return Ok(role);
     }

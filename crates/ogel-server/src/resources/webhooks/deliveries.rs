@@ -6,6 +6,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, MaybeJson, NoParameters, Path, Query, invalid_field},
     hooks::dispatch,
+    permissions::rule,
     resources::shared::{self, Paged},
     state::App,
     work,
@@ -18,7 +19,6 @@ use ogel_api::{
     admin::Queue,
     error::{Error, ErrorCode},
     id::{EventId, IdError, WebhookDeliveryId, WebhookId},
-    organizations::Role,
     webhooks::{
         WebhookAttempt, WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryList, WebhookDeliveryStatus,
         WebhookEventType,
@@ -115,7 +115,7 @@ async fn test_webhook(
     _: Query<NoParameters>,
     _: MaybeJson<Nothing>,
 ) -> Result<(StatusCode, Json<WebhookDelivery>)> {
-    let webhook = allowed(&app, &caller.caller.viewer, id, Role::Admin).await?;
+    let webhook = allowed(&app, &caller.caller.viewer, id, rule::TEST_WEBHOOK).await?;
     let now = app.world.now();
     let kind = WebhookEventType::WebhookTest;
     let data = json!({ "webhookId": id, "projectId": webhook.project_id }).to_string();
@@ -141,7 +141,7 @@ async fn list_webhook_deliveries(
     Path(id): Path<WebhookId>,
     Query(Paged(query)): Query<Paged>,
 ) -> Result<Json<WebhookDeliveryList>> {
-    allowed(&app, &caller.caller.viewer, id, Role::Developer).await?;
+    allowed(&app, &caller.caller.viewer, id, rule::LIST_WEBHOOK_DELIVERIES).await?;
     let filters = id.to_string();
     let page = app.store.webhook_deliveries(id, &query.request(&filters)?).await?;
     let pagination = shared::pagination(&page, &filters);
@@ -158,7 +158,7 @@ async fn get_webhook_delivery(
     DeliveryPath(id, delivery): DeliveryPath,
     _: Query<NoParameters>,
 ) -> Result<Json<WebhookDeliveryDetail>> {
-    allowed(&app, &caller.caller.viewer, id, Role::Developer).await?;
+    allowed(&app, &caller.caller.viewer, id, rule::GET_WEBHOOK_DELIVERY).await?;
     let row = found(&app, id, delivery).await?;
     Ok(Json(WebhookDeliveryDetail { delivery: wire(&row), payload: row.payload }))
 }
@@ -174,7 +174,7 @@ async fn redeliver_webhook_delivery(
     _: Query<NoParameters>,
     _: MaybeJson<Nothing>,
 ) -> Result<(StatusCode, Json<WebhookDelivery>)> {
-    let webhook = allowed(&app, &caller.caller.viewer, id, Role::Admin).await?;
+    let webhook = allowed(&app, &caller.caller.viewer, id, rule::REDELIVER_WEBHOOK_DELIVERY).await?;
     let row = found(&app, id, delivery).await?;
     let new = NewDelivery {
         id: WebhookDeliveryId(app.world.uuid()),
