@@ -6,7 +6,8 @@ use ogel_api::{
     audit::AuditLog,
     id::{InvitationId, OrganizationId},
     organizations::{
-        Member, MemberList, NewOrganization, Organization, OrganizationList, RoleList, UpdateMember, UpdateOrganization,
+        Invitation, InvitationList, Member, MemberList, NewInvitation, NewOrganization, Organization, OrganizationList,
+        RoleList, UpdateMember, UpdateOrganization,
     },
 };
 
