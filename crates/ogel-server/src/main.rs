@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use ogel_server::{
-    billing::catalog, config::Config, dev, doctor, keys, limits_cli, lone_ghost, openapi, permissions, run, world::World,
+    billing::catalog, config::Config, dev, doctor, keys, limits_cli, lone_ghost, openapi, permissions, run,
+    world::World,
 };
 use std::{error::Error, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};

@@ -20,7 +20,6 @@ use ogel_api::{
     error::ErrorCode,
     id::DeploymentId,
     operations::OperationKind,
-    organizations::Role,
 };
 
 type Answer = (StatusCode, Json<Deployment>);
