@@ -199,7 +199,6 @@ mod tests {
             "ftp://example.com/x",
             "file:///etc/passwd",
             "https://ada:secret@example.com/x",
-            "https:///x",
             "example.com",
             "",
         ] {
