@@ -27,6 +27,8 @@ on_both! {
         let (ada, ben, eve) = (app.sign_up("ada").await, app.sign_up("ben").await, app.sign_up("eve").await);
         let organization = organization(&ada).await;
         let path = format!("/organizations/{organization}/invitations");
+        // The clock stands still, and entries of the audit log of one moment have no order.
+        app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
         let invited = ada.post(&path, json!({ "email": "Ben@example.com", "role": "developer" })).await.expect(201);
         assert_eq!((&invited["email"], &invited["role"]), (&json!("ben@example.com"), &json!("developer")));
         let mail = app.mails_to("ben@example.com", 1).await.remove(0);
@@ -40,6 +42,7 @@ on_both! {
         let accept = format!("/invitations/{token}/accept");
         let error = eve.post(&accept, json!({})).await.expect_error(404, "NOT_FOUND");
         assert!(!error.to_string().contains(&token), "{error}");
+        app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
         let joined = ben.post(&accept, json!({})).await.expect(200);
         assert_eq!((&joined["id"], &joined["role"]), (&json!(organization), &json!("developer")));
         ben.post(&accept, json!({})).await.expect_error(404, "NOT_FOUND");
