@@ -1,7 +1,7 @@
 //! `cargo xtask chaos`: breaks a running cluster on purpose, and counts what got lost, doubled or stuck.
 //!
 //! One row in [`ROWS`] is one fault and one file. Every row starts from the printed seed, so a run that failed can be run
-//! again. A full run writes RELIABILITY.md; a short one is a step of the whole check.
+//! again. A full run writes RELIABILITY.md.
 
 mod clients;
 mod clock;

@@ -11,7 +11,7 @@ use cargo_metadata::Message;
 use crate::postgres::{self, Cluster};
 use crate::redis::{self, Server};
 use crate::workspace::Workspace;
-use crate::{Result, chaos, fuzz, generate, preflight, shell, supply_chain, tidy};
+use crate::{Result, fuzz, generate, preflight, shell, supply_chain, tidy};
 
 type Step = fn(&mut Check) -> Result;
 
@@ -24,7 +24,6 @@ const STEPS: &[(&str, Step)] = &[
     ("PostgreSQL", Check::start_postgres),
     ("Redis", Check::start_redis),
     ("tests", Check::test),
-    ("chaos", Check::chaos),
     ("fuzz targets", |check| fuzz::run(&check.workspace, 5)),
     ("generated files", |check| generate::check(&check.workspace, check.ogeld.as_deref())),
     ("supply chain", Check::supply_chain),
@@ -113,12 +112,6 @@ impl Check {
         // Plain `cargo test`: a faster runner would be one more thing to install.
         let mut command = self.workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
         shell::run(command.env(postgres::URL_VARIABLE, &cluster.url).env(redis::URL_VARIABLE, &redis.url))
-    }
-
-    /// A short form of every row of RELIABILITY.md, with the program that the tests were run with.
-    fn chaos(&mut self) -> Result {
-        let ogeld = self.ogeld.as_ref().ok_or("the chaos run needs the tests' ogeld")?.display().to_string();
-        chaos::run(&self.workspace, &["--quick", "--ogeld", &ogeld])
     }
 
     fn supply_chain(&mut self) -> Result {

@@ -160,7 +160,7 @@ fn exit_of_status(status: StatusCode) -> Exit {
         402 | 403 => Exit::NotAllowed,
         404 => Exit::NotFound,
         429 => Exit::RateLimited,
-        502..=504 => Exit::Unavailable,
+        502..=504 | 507 => Exit::Unavailable,
         _ => Exit::Failed,
     }
 }

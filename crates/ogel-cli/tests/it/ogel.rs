@@ -123,7 +123,7 @@ pub fn session() -> Value {
     json!({
         "user": {"id": "usr_01h455vb4pex5vsknk084sn02q", "email": "ada@example.com", "name": "Ada", "createdAt": AT,
                  "updatedAt": AT},
-        "method": "apiKey", "scopes": ["users:read", "deployments:write"], "organizations": [], "sessionId": null,
+        "method": "apiKey", "scopes": ["users:read", "deployments:write"], "organizations": [], "sessionId": null, "sessionKind": null,
         "apiKeyId": "key_01h455vb4pex5vsknk084sn02q", "expiresAt": null,
     })
 }

@@ -47,7 +47,7 @@ async fn while_the_database_is_away_kept_answers_go_on_and_the_rest_says_so_in_t
         let started = Instant::now();
         let answer = ada.get(path).await;
         assert!(started.elapsed() < Duration::from_secs(4), "{path}: {:?}", started.elapsed());
-        assert!(answer.headers.contains_key("retry-after"), "{path}: {:?}", answer.headers);
+        assert!(answer.headers.contains_key("retry-after"), "{path}: {answer:?}");
         answer.expect_error(503, "DATABASE_UNAVAILABLE");
     }
     gate.unshut();

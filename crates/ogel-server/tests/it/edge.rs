@@ -69,10 +69,9 @@ async fn a_client_says_how_long_it_will_wait() {
     let app = TestApp::start(Database::Sqlite).await;
     let ada = app.sign_up("ada").await;
     let project = ada.project("shop").await;
-    let repository = ogel_testkit::Repository::of_a_page("x");
-    let done = ada.deploy(&project, &repository.url(), json!({})).await;
-    ada.ended(&done["id"]).await;
-    let path = format!("/builds/{}/logs", done["buildId"].as_str().unwrap());
+    crate::sites::make(&ada, &project, "web", json!({})).await;
+    // Only Ghost knows, and nothing is kept yet.
+    let path = format!("/sites?projectId={project}");
     app.ghost.faults().set_latency(Duration::from_secs(5));
     let started = std::time::Instant::now();
     let answer = ada.send(ada.request(Method::GET, &path).header("x-request-timeout", "300ms")).await;

@@ -170,6 +170,11 @@ on_both! {
         let webhook = ada.post("/webhooks", json!({ "url": "https://example.com/hook" })).await.expect(201);
         let rotate = format!("/webhooks/{}/rotate-secret", webhook["webhook"]["id"].as_str().unwrap());
         ada.post(&rotate, json!({})).await.expect(200);
+        // A mail that cannot be sent waits: a file is where its folder should be.
+        std::fs::write(app.folder.path().join("mail"), "").unwrap();
+        let organization = ada.get("/organizations").await.expect(200)["organizations"][0]["id"].clone();
+        let invitations = format!("/organizations/{}/invitations", organization.as_str().unwrap());
+        ada.post(&invitations, json!({ "email": "ben@example.com", "role": "viewer" })).await.expect(201);
         let mut known: Vec<_> = keys::columns().map(|column| format!("{}.{}", column.table, column.column)).collect();
         known.sort();
         let prefix = app.app.sealer.prefix();
