@@ -87,6 +87,9 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
+            // A connection that was cut in the middle of an answer, or of a greeting.
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::BeginFailed
             | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_) => Self::Unavailable(Box::new(error)),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(Box::new(error)),
