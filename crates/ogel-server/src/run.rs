@@ -250,9 +250,9 @@ pub async fn stop(app: &App, running: Running) {
     if tokio::task::spawn_blocking(move || running.edge.join()).await.is_err() {
         tracing::error!("the data plane did not end cleanly");
     }
-    crate::metrics::daily::flush_last(app).await;
-    app.background.close();
     let drain = Duration::from_secs(app.config().server.drain_seconds);
+    crate::metrics::daily::flush_last(app, drain).await;
+    app.background.close();
     if tokio::time::timeout(drain, app.background.wait()).await.is_err() {
         tracing::warn!("background work was still running when the time to drain was over");
     }

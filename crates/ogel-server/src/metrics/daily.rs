@@ -15,8 +15,6 @@ use std::{
 
 /// How often what is new is collected.
 const EVERY: Duration = Duration::from_secs(5);
-/// At the end of the process, how long the last batches may take.
-const LAST: Duration = Duration::from_secs(5);
 /// How long a day's figures are kept.
 pub(crate) const KEPT_DAYS: u64 = 30;
 /// Days that wait for a Redis that is away; the oldest go first.
@@ -173,9 +171,9 @@ pub async fn flush(app: &App) -> bool {
     app.daily.lock().await.flush(app).await
 }
 
-/// The end of the process: when no thread counts any more.
-pub(crate) async fn flush_last(app: &App) {
-    if !matches!(tokio::time::timeout(LAST, flush(app)).await, Ok(true)) {
+/// The end of the process: when no thread counts any more. A disk that is slow just then costs time to drain, not figures.
+pub(crate) async fn flush_last(app: &App, patience: Duration) {
+    if !matches!(tokio::time::timeout(patience, flush(app)).await, Ok(true)) {
         tracing::warn!("the last seconds of the day's figures could not be stored");
     }
 }
