@@ -21,6 +21,8 @@ string_enum! {
         BuildLogs = "build_logs",
         /// What else was asked of the deployment backend: promotions and deletions.
         Operations = "operations",
+        /// Accounts that were deleted here and are to be removed at the deployment backend.
+        Accounts = "accounts",
         /// The comparison of Studio's record with the deployment backend's.
         Reconciliation = "reconciliation",
     }

@@ -37,6 +37,7 @@ string_enum! {
         /// Removed for good, at Ghost too.
         ProjectPurged = "project.purged",
         UserUpdated = "user.updated",
+        UserDeleted = "user.deleted",
     }
 }
 

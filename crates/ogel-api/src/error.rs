@@ -90,6 +90,8 @@ error_table! {
     MissingScope = "MISSING_SCOPE", FORBIDDEN, retry: false;
     /// The session of Studio's holds, but stands for nobody here. Ask the server's operators for an account.
     AccountNotLinked = "ACCOUNT_NOT_LINKED", FORBIDDEN, retry: false;
+    /// This takes proof that it is still the person: the password again, or a login of the last minutes.
+    ReauthenticationRequired = "REAUTHENTICATION_REQUIRED", FORBIDDEN, retry: false;
     /// A cookie request came from another site.
     CrossSiteRequest = "CROSS_SITE_REQUEST", FORBIDDEN, retry: false;
     /// There is no such thing, or it is not the caller's to know of.

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     Invite(InviteArgs),
     /// Show who changed what in an organization, newest first
     AuditLog(AuditLogArgs),
+    /// Take along what is kept about you, or delete your account
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Log in on a page of the server, or check a token (`--token -`), and remember it
     Login,
     /// End the session and forget the token
@@ -380,6 +383,25 @@ pub(crate) struct AuditLogArgs {
     /// How many
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Write everything that is kept about you, as one JSON document
+    Export {
+        /// A file that does not exist yet [default: stdout]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Delete your account for good, and organizations that only you belong to
+    Delete {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Read the account's password from stdin; not needed right after `ogel login`
+        #[arg(long)]
+        password_stdin: bool,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -1,5 +1,6 @@
 //! The commands, one file per group.
 
+pub(crate) mod account;
 pub(crate) mod api;
 pub(crate) mod billing;
 pub(crate) mod deploy;

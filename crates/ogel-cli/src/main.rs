@@ -115,6 +115,7 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Operations(command) => commands::operations::run(context, command).await,
         Command::Sites(command) => commands::sites::run(context, command).await,
         Command::Webhooks(command) => commands::webhooks::run(context, command).await,
+        Command::Account(command) => commands::account::run(context, command).await,
         Command::Login => commands::login::login(context).await,
         Command::Logout => commands::login::logout(context).await,
         Command::Whoami => commands::whoami::run(context).await,

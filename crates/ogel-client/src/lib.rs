@@ -50,7 +50,7 @@ pub use error::ClientError;
 pub use log_stream::LogStream;
 pub use ogel_api as api;
 pub use raw::RawResponse;
-pub use transport::Client;
+pub use transport::{Client, Download};
 
 /// What every method returns.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;

@@ -14,6 +14,8 @@ use url::Url;
 
 /// No answer of this API comes near it; it keeps a wrong address from filling the memory.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// The same for an error.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A handle to the API; clones share its connections.
@@ -46,6 +48,29 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A successful answer that is read piece by piece.
+pub struct Download {
+    client: Client,
+    response: reqwest::Response,
+}
+
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download").field("status", &self.response.status()).finish_non_exhaustive()
+    }
+}
+
+impl Download {
+    /// The next piece, `None` after the last. Errors: `Connect` where it was cut off, `Timeout` when nothing comes.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Inner { config, server, .. } = &*self.client.inner;
+        match timeout(config.timeout, self.response.chunk()).await {
+            Ok(piece) => piece.map_err(|error| self.client.broken(&error)),
+            Err(_) => Err(ClientError::Timeout { server: server.clone(), after: config.timeout }),
+        }
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -242,6 +267,28 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         Ok(Answer { status, headers, body: body.freeze() })
+    }
+
+    /// An answer that may be larger than what should be held in memory. Sent once.
+    pub(crate) async fn download(&self, segments: &[&str]) -> Result<Download> {
+        let Inner { config, server, .. } = &*self.inner;
+        let request = self.request(Method::GET, self.url(segments, &[])?);
+        let Ok(response) = timeout(config.timeout, request.send()).await else {
+            return Err(ClientError::Timeout { server: server.clone(), after: config.timeout });
+        };
+        let mut response = response.map_err(|error| self.broken(&error))?;
+        if response.status().is_success() {
+            return Ok(Download { client: self.clone(), response });
+        }
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))?
+            && body.len() < MAX_ERROR_BYTES
+        {
+            body.extend_from_slice(&chunk);
+        }
+        let failed = Answer { status, headers, body: body.freeze() }.into_success(server);
+        Err(failed.err().unwrap_or_else(|| ClientError::decode(server, status, &"it is no success", b"")))
     }
 
     /// A request with the headers that all of them have.

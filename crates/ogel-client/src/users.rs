@@ -1,8 +1,8 @@
 //! The caller's own profile.
 
-use crate::{Client, Result};
+use crate::{Client, Result, transport::Download};
 use http::Method;
-use ogel_api::users::{UpdateUser, User};
+use ogel_api::users::{DeleteAccount, UpdateUser, User};
 
 impl Client {
     /// `GET users/me`
@@ -13,6 +13,16 @@ impl Client {
     /// `PATCH users/me`
     pub async fn update_me(&self, change: &UpdateUser) -> Result<User> {
         self.patch(&["users", "me"], change).await
+    }
+
+    /// `GET users/me/export`: everything kept about the caller, as a JSON document that arrives in pieces.
+    pub async fn export_account(&self) -> Result<Download> {
+        self.download(&["users", "me", "export"]).await
+    }
+
+    /// `DELETE users/me`: the account ends for good. Without the password, the login must be a few minutes old at most.
+    pub async fn delete_account(&self, proof: &DeleteAccount) -> Result<()> {
+        self.send_and_forget(Method::DELETE, &["users", "me"], proof).await
     }
 
     /// `POST users/me/sessions/revoke-all`: ends every login of the caller's; API keys stay.

@@ -45,6 +45,7 @@ pub(crate) fn api(app: Arc<App>) -> Router {
         .route("/v1/health", get(health))
         .route("/v1/health/version", get(version))
         .route("/v1/users", post(users::create_user))
+        .route("/v1/users/{user_id}", delete(users::delete_user))
         .route("/v1/account/sessions/jwt", post(users::create_jwt))
         .route("/v1/projects", post(projects::create_project))
         .nest("/v1/projects/{p}", project)

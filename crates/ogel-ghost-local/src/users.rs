@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -42,6 +42,21 @@ pub(crate) async fn create_user(
             error.into()
         })?;
     Ok((StatusCode::CREATED, Json(json!({ "$id": id, "email": email, "name": name, "$createdAt": created_at }))))
+}
+
+/// `DELETE /v1/users/{userId}`
+pub(crate) async fn delete_user(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
+    caller.must_be_platform("users.write")?;
+    // Memberships go with it.
+    let deleted = sqlx::query("DELETE FROM users WHERE id = $1").bind(&id).execute(&app.db).await?.rows_affected();
+    if deleted == 0 {
+        return Err(ApiError::not_found("user_not_found", "User"));
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/account/sessions/jwt`

@@ -42,6 +42,11 @@ impl Ghost {
         }
     }
 
+    /// Removes the account, and with it every token that acts as it. Error `NotFound`: it was not there before the call.
+    pub async fn delete_user(&self, ctx: CallContext<'_>, user_id: &str) -> Result<()> {
+        self.delete(ctx, Call::new(Method::DELETE, &["v1", "users", user_id], Platform, Repeat::Detectably)).await
+    }
+
     /// A token that acts as the account. Error `NotFound`: there is no such account.
     pub async fn mint_jwt(&self, ctx: CallContext<'_>, user_id: &str) -> Result<Jwt> {
         let segments = &["v1", "account", "sessions", "jwt"];

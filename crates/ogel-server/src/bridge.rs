@@ -16,7 +16,7 @@ use ogel_api::{
     id::{Id as _, ProjectId, UserId},
 };
 use ogel_ghost::{CallContext, Credential, Ghost};
-use ogel_store::{Deployment, Project, Store, User};
+use ogel_store::{Deployment, Project, Store, StoreError, User};
 use std::{
     sync::{
         Arc,
@@ -90,7 +90,14 @@ impl Bridge {
                 Err(error) if error.code == ErrorCode::Conflict => self.adopt(&id, user).await?,
                 Err(error) => return Err(Failure::from(error)),
             }
-            Ok(Arc::from(self.store.insert_ghost_account(user.id, &id, self.world.now()).await?))
+            match self.store.insert_ghost_account(user.id, &id, self.world.now()).await {
+                // Deleted meanwhile, and its account at Ghost perhaps before this one was made.
+                Err(StoreError::ForeignKey) => {
+                    self.delete_account(user.id).await?;
+                    Err(Error::not_found("user", user.id).into())
+                }
+                other => Ok(Arc::from(other?)),
+            }
         };
         self.accounts.try_get_with(user.id, make).await.map_err(shared)
     }
@@ -177,6 +184,13 @@ impl Bridge {
     /// ended or a role.
     pub(crate) async fn drop_token(&self, user: UserId) {
         self.tokens.invalidate(&user).await;
+    }
+
+    /// Removes the person's account at Ghost. Not being there is as good.
+    pub(crate) async fn delete_account(&self, user: UserId) -> Result<()> {
+        self.accounts.invalidate(&user).await;
+        self.drop_token(user).await;
+        gone_is_fine(self.ghost.delete_user(CallContext::within(STEP), &user.uuid().to_string()).await)
     }
 
     /// The project at Ghost, if it was ever made there.

@@ -4,7 +4,7 @@ use crate::{
     access_log::{AccessLog, Destination},
     billing::{closing, metering},
     config::Config,
-    doing,
+    departed, doing,
     edge::{Edge, Tls},
     hooks, identities, keys, logs, operations,
     passwords::Passwords,
@@ -155,6 +155,7 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     hooks::start(app);
     logs::kept::start(app);
     work::start::<doing::Operating>(app);
+    work::start::<departed::Departing>(app);
     work::start::<reconciler::Comparing>(app);
     reconciler::ask(app, false).await.doing("cannot write the job of comparing records")?;
     // Rows of a program that writes no jobs. In a moment more of them come to light than one batch: the next round.
@@ -220,6 +221,9 @@ async fn housekeeping(app: &App) {
         }
         if let Err(error) = app.store.delete_expired_revocations(now, BATCH).await {
             tracing::warn!(%error, "revocations of sessions that are over could not be removed");
+        }
+        if let Err(error) = app.store.delete_expired_closures(now, BATCH).await {
+            tracing::warn!(%error, "what was kept of deleted accounts could not be removed");
         }
         let flushes = app.store.delete_old_flushes(now - chrono::TimeDelta::days(7)).await;
         let events = app.store.delete_old_payment_events(now - chrono::TimeDelta::days(90)).await;

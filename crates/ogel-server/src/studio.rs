@@ -18,7 +18,7 @@ mod person;
 
 pub(crate) use claims::{Claims, Refusal};
 pub(crate) use cookies::Candidate;
-pub(crate) use ending::{end, end_all};
+pub(crate) use ending::{end, end_all, end_rows};
 pub(crate) use person::{NOT_LINKED, look_up, look_up_row};
 
 use crate::{
@@ -94,6 +94,8 @@ pub struct StudioSession {
     pub is_row: bool,
     /// When a revocation of it may be forgotten.
     pub ends_at: DateTime<Utc>,
+    /// As far as it says.
+    pub began_at: Option<DateTime<Utc>>,
 }
 
 /// A Studio prolongs the row of a session that is in use, and nobody can say for how long.
@@ -186,6 +188,12 @@ fn decoded(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     percent_encoding::percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(""))
+}
+
+/// What outlives a deleted account of Studio's names for its person, so that an old session does not bring it back.
+pub(crate) fn closed_ids(subjects: impl Iterator<Item = String>, email: &str) -> Vec<[u8; 32]> {
+    let email = revocation_id("email ", &email.to_lowercase());
+    subjects.map(|subject| revocation_id("subject ", &subject)).chain([email]).collect()
 }
 
 /// See [`RevocationId`]. The words in front keep ids and tokens apart.

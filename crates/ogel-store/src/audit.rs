@@ -259,6 +259,28 @@ impl Store {
         Ok(request.page(rows, |row: &AuditRecord| (row.created_at, row.id.0)))
     }
 
+    /// What somebody did, newest first: to their own account, or anywhere.
+    pub async fn acted(
+        &self,
+        actor: UserId,
+        anywhere: bool,
+        filter: &AuditFilter,
+        request: &PageRequest,
+    ) -> Result<Page<AuditRecord>> {
+        let rows = on_read!(self, db => sqlx::query_as(concat!(
+            "SELECT ", columns!(), " FROM audit_log LEFT JOIN users u ON u.id = audit_log.actor_user \
+             WHERE audit_log.actor_user = $1 AND ($2 OR audit_log.organization_id IS NULL) \
+             AND (audit_log.created_at, audit_log.id) < ($3, $4) \
+             AND ($6 IS NULL OR audit_log.action = $6) AND ($7 IS NULL OR audit_log.target = $7) \
+             AND ($8 IS NULL OR audit_log.created_at > $8) AND ($9 IS NULL OR audit_log.created_at < $9) \
+             ORDER BY audit_log.created_at DESC, audit_log.id DESC LIMIT $5"))
+            .bind(actor.0).bind(anywhere).bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
+            .bind(filter.action.map(AuditAction::as_str)).bind(filter.target.as_deref())
+            .bind(filter.created_after).bind(filter.created_before)
+            .fetch_all(db).await?);
+        Ok(request.page(rows, |row: &AuditRecord| (row.created_at, row.id.0)))
+    }
+
     /// Removes at most `limit` entries from before then; answers how many.
     pub async fn delete_old_audit_entries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         Ok(on_write!(self, db => sqlx::query(

@@ -93,6 +93,8 @@ row!(Deployment, columns of "deployments" {
     completed_at,
 });
 
+pub(crate) use columns as deployment_columns;
+
 // Here, because it uses `columns!`.
 mod progress;
 

@@ -43,6 +43,7 @@ macro_rules! columns {
               WHEN EXISTS (SELECT 1 FROM mails f WHERE f.invitation_id = invitations.id) THEN 'failed' ELSE 'sent' END AS mail"
     };
 }
+pub(crate) use columns as invitation_columns;
 
 /// What a new one is made of.
 pub struct NewInvitation<'a> {

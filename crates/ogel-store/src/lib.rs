@@ -8,6 +8,7 @@
 //! - `words.rs`: columns to fields; `error.rs`: what can go wrong
 //! - one file per noun
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod budgets;
@@ -47,6 +48,7 @@ mod webhooks;
 mod words;
 mod work;
 
+pub use accounts::Membership;
 pub use api_keys::{ApiKey, KeyChange, KeyUse, NextSecret};
 pub use audit::{Act, Actor, AuditFilter, AuditRecord, Entry};
 pub use budgets::{Budget, BudgetAlert};

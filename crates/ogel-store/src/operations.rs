@@ -49,6 +49,7 @@ row!(Operation, columns of "operations" {
     updated_at,
     completed_at,
 });
+pub(crate) use columns as operation_columns;
 
 /// An operation about to be asked for.
 #[derive(Clone, Debug)]

@@ -251,12 +251,15 @@ impl Store {
         }))
     }
 
-    /// Removes organizations that were deleted before then and have no projects left, with their members and their audit
-    /// log; answers how many. Acts for nobody, and nobody is left who could read an entry about it.
+    /// Removes organizations that were deleted before then, or that nobody is left to restore, once they have no projects,
+    /// with their members and their audit log; answers how many. Acts for nobody, and nobody is left who could read an
+    /// entry about it.
     pub async fn purge_organizations(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         Ok(on_write!(self, db => sqlx::query(
-            "DELETE FROM organizations WHERE deleted_at < $1 AND id IN (SELECT o.id FROM organizations o \
-             WHERE o.deleted_at < $1 AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.organization_id = o.id) LIMIT $2)")
+            "DELETE FROM organizations WHERE deleted_at IS NOT NULL AND id IN (SELECT o.id FROM organizations o \
+             WHERE o.deleted_at IS NOT NULL AND (o.deleted_at < $1 \
+               OR NOT EXISTS (SELECT 1 FROM organization_members m WHERE m.organization_id = o.id)) \
+             AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.organization_id = o.id) LIMIT $2)")
             .bind(before).bind(i64::from(limit)).execute(db).await?.rows_affected()))
     }
 

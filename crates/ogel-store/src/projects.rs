@@ -58,6 +58,18 @@ impl Project {
 pub(crate) const INSERT: &str =
     "INSERT INTO projects (id, organization_id, name, slug, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)";
 
+/// A deleted project whose time to be restored is over: it was deleted before `$parameter`, or nobody is left who could
+/// restore it.
+macro_rules! is_due_to_purge {
+    ($parameter:literal) => {
+        concat!(
+            " projects.deleted_at IS NOT NULL AND (projects.deleted_at < ",
+            $parameter,
+            " OR NOT EXISTS (SELECT 1 FROM organization_members m WHERE m.organization_id = projects.organization_id)) "
+        )
+    };
+}
+
 impl Store {
     /// The caller has looked whether its maker may: an organization is not asked for here but named.
     pub async fn create_project(&self, act: &Act, project: &Project) -> Result<Outcome<()>> {
@@ -284,17 +296,17 @@ impl Store {
         }))
     }
 
-    /// Deleted before then, oldest first: what is due to be purged. Acts for nobody.
+    /// Deleted before then or by nobody to be restored, oldest first: what is due to be purged. Acts for nobody.
     pub async fn projects_to_purge(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Project>> {
         Ok(on_read!(self, db => sqlx::query_as(concat!(
-            "SELECT ", columns!(), " FROM projects WHERE deleted_at < $1 ORDER BY deleted_at LIMIT $2"))
+            "SELECT ", columns!(), " FROM projects WHERE", is_due_to_purge!("$1"), "ORDER BY deleted_at LIMIT $2"))
             .bind(before).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
-    /// Whether it was deleted before then, and not restored.
+    /// Whether it is deleted, and can no longer be restored.
     pub async fn is_due_to_purge(&self, id: ProjectId, before: DateTime<Utc>) -> Result<bool> {
         Ok(
-            on_read!(self, db => sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = $1 AND deleted_at < $2)")
+            on_read!(self, db => sqlx::query_scalar(concat!("SELECT EXISTS (SELECT 1 FROM projects WHERE id = $1 AND", is_due_to_purge!("$2"), ")"))
             .bind(id.0).bind(before).fetch_one(db).await?),
         )
     }
@@ -303,7 +315,7 @@ impl Store {
     pub async fn purge_project(&self, act: &Act, id: ProjectId, before: DateTime<Utc>) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {
             let gone: Option<Project> = sqlx::query_as(concat!(
-                "DELETE FROM projects WHERE id = $1 AND deleted_at < $2 RETURNING ", columns!()))
+                "DELETE FROM projects WHERE id = $1 AND", is_due_to_purge!("$2"), "RETURNING ", columns!()))
                 .bind(id.0).bind(before).fetch_all(&mut *tx).await?.pop();
             match gone {
                 None => Err(Refusal::NotFound),

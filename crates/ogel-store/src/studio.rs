@@ -85,17 +85,21 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a session that began at `issued_at` has ended before its time: by itself, or with all of its person's.
+    /// Whether a session that began at `issued_at` has ended before its time: by itself, with all of its person's, or with
+    /// an account that one of `closed` is a hash of.
     pub async fn is_session_revoked(
         &self,
         id_hash: &[u8; 32],
         user: Option<UserId>,
+        closed: &[[u8; 32]; 2],
         issued_at: DateTime<Utc>,
     ) -> Result<bool> {
         let count: i64 = on_read!(self, db => sqlx::query_scalar(
             "SELECT (SELECT COUNT(*) FROM revoked_sessions WHERE id_hash = $1) \
-                  + (SELECT COUNT(*) FROM session_cutoffs WHERE user_id = $2 AND not_before >= $3)")
-            .bind(&id_hash[..]).bind(user.map(|id| id.0)).bind(issued_at).fetch_one(db).await?);
+                  + (SELECT COUNT(*) FROM session_cutoffs WHERE user_id = $2 AND not_before >= $3) \
+                  + (SELECT COUNT(*) FROM closed_identities WHERE id_hash IN ($4, $5) AND closed_at >= $3)")
+            .bind(&id_hash[..]).bind(user.map(|id| id.0)).bind(issued_at).bind(&closed[0][..]).bind(&closed[1][..])
+            .fetch_one(db).await?);
         Ok(count > 0)
     }
 

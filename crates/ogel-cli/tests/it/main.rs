@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, dead_code, reason = "the scripted server is shared with the client's tests")]
 
+mod account;
 mod api;
 mod billing;
 mod deploy;

@@ -401,7 +401,7 @@ pub(crate) fn wire_user(user: &User) -> ogel_api::users::User {
     }
 }
 
-fn wire_key(key: &ogel_store::ApiKey) -> ApiKey {
+pub(crate) fn wire_key(key: &ogel_store::ApiKey) -> ApiKey {
     ApiKey {
         id: key.id,
         name: key.name.clone(),

@@ -1,5 +1,7 @@
 //! People: today, oneself.
 
+mod account;
+
 use super::{
     auth::{sessions::__path_change_password, sessions::change_password, wire_user},
     shared::{self, refused},
@@ -20,7 +22,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(get_me, update_me))
+        .routes(routes!(get_me, update_me, account::delete_account))
+        .routes(routes!(account::export_account))
         .routes(routes!(revoke_all_sessions))
         .routes(routes!(change_password))
 }

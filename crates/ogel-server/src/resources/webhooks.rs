@@ -43,7 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(stripe::receive_stripe_event))
 }
 
-fn wire(row: &ogel_store::Webhook) -> Webhook {
+pub(crate) fn wire(row: &ogel_store::Webhook) -> Webhook {
     Webhook {
         id: row.id,
         organization_id: row.organization_id,

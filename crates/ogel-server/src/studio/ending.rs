@@ -27,21 +27,33 @@ pub(crate) async fn end_all(app: &App, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Rows say when they end, not when they began, so each that is there is ended by itself.
 pub(crate) async fn end_in_store(
     store: &Store,
     studio: Option<&StudioDatabase>,
     user: UserId,
     now: DateTime<Utc>,
 ) -> std::result::Result<(), StoreError> {
+    end_rows(store, studio, user, now).await?;
+    store.revoke_all_sessions(user, now).await
+}
+
+/// Rows say when they end, not when they began, so each that is there is ended by itself. Answers with all that Studio may
+/// call the person.
+pub(crate) async fn end_rows(
+    store: &Store,
+    studio: Option<&StudioDatabase>,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> std::result::Result<Vec<String>, StoreError> {
+    let mut subjects = store.studio_subjects(user, MOST_SUBJECTS).await?;
+    // People of a Studio on the same database have the same id there.
+    subjects.push(user.0.to_string());
     if let Some(studio) = studio {
-        let mut subjects = store.studio_subjects(user, MOST_SUBJECTS).await?;
-        subjects.push(user.0.to_string());
-        for subject in subjects {
-            for token in studio.tokens_of(&subject, MOST_ROWS).await? {
+        for subject in &subjects {
+            for token in studio.tokens_of(subject, MOST_ROWS).await? {
                 store.revoke_session(&revocation_id("token ", &token), user, now, now + ROW_LASTS).await?;
             }
         }
     }
-    store.revoke_all_sessions(user, now).await
+    Ok(subjects)
 }

@@ -40,21 +40,22 @@ pub(crate) async fn look_up_row(app: &App, token: &str, unknown: Unknown) -> Res
     };
     let mut caller = look_up(app, &claims, unknown).await?;
     if let Some(studio) = caller.as_mut().and_then(|caller| caller.studio.as_mut()) {
-        (studio.is_row, studio.ends_at) = (true, now + ROW_LASTS);
+        (studio.is_row, studio.ends_at, studio.began_at) = (true, now + ROW_LASTS, None);
     }
     Ok(caller)
 }
 
 /// The caller behind the session; `None` where it was revoked. Error `AccountNotLinked`: nobody here is meant.
 pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Result<Option<Caller>> {
-    let id = &claims.revocation_id;
+    let (id, email) = (&claims.revocation_id, claims.email.as_deref().unwrap_or_default());
+    let closed = [revocation_id("subject ", &claims.subject), revocation_id("email ", &email.to_lowercase())];
     let user = match app.store.studio_user(&claims.subject).await? {
         Some(user) => user,
-        // A session that ended must not make an account anew.
-        None if app.store.is_session_revoked(id, None, claims.issued_at).await? => return Ok(None),
+        // A session that ended, or whose account was deleted, must not make an account anew.
+        None if app.store.is_session_revoked(id, None, &closed, claims.issued_at).await? => return Ok(None),
         None => welcome(app, claims, unknown).await?,
     };
-    if app.store.is_session_revoked(id, Some(user.id), claims.issued_at).await? {
+    if app.store.is_session_revoked(id, Some(user.id), &closed, claims.issued_at).await? {
         return Ok(None);
     }
     let viewer = Viewer { user: user.id, organization: None, project: None };
@@ -73,7 +74,12 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
         session_kind: None,
         noted: Noted::default(),
         api_key_id: None,
-        studio: Some(StudioSession { revocation_id: *id, is_row: false, ends_at: expires_at }),
+        studio: Some(StudioSession {
+            revocation_id: *id,
+            is_row: false,
+            ends_at: expires_at,
+            began_at: Some(claims.issued_at),
+        }),
         expires_at: Some(expires_at),
     }))
 }

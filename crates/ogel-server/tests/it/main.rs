@@ -27,6 +27,7 @@ mod idempotency;
 mod invitations;
 mod kept_logs;
 mod keys;
+mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -44,7 +44,7 @@ on_both! {
         let (ada, eve) = (bench.person().await, bench.person().await);
         let (store, id) = (&bench.store, hash());
         let revoked = |id: [u8; 32], user: Option<UserId>, begun| async move {
-            store.is_session_revoked(&id, user, at(begun)).await.unwrap()
+            store.is_session_revoked(&id, user, &[[7; 32]; 2], at(begun)).await.unwrap()
         };
         let me = Some(ada.user.id);
         assert!(!revoked(id, me, 10).await);

@@ -93,19 +93,7 @@ pub(crate) async fn change_password(
     let Caller { user, session_id, .. } = &*caller.caller;
     super::check_password("newPassword", &body.new_password)?;
     let user = app.store.user(user.id).await?.ok_or_else(|| Error::not_found("user", user.id))?;
-    let Some(hash) = user.password_hash else {
-        let message = "this account has no password; it logs in elsewhere, so change it there";
-        return Err(Failure::new(ErrorCode::Forbidden, message));
-    };
-    // Whoever has stolen a session must not find the password out with it.
-    let attempt = super::attempts::Attempt::begin(&app, &user.email, context.client).await?;
-    if body.current_password.len() > super::LONGEST_PASSWORD
-        || !app.passwords.verify(body.current_password, Some(hash)).await?
-    {
-        let message = "`currentPassword` is not the account's password";
-        return Err(crate::extract::invalid_field(ErrorCode::InvalidValue, "body.currentPassword", message, None));
-    }
-    attempt.was_right();
+    check_own_password(&app, &user, body.current_password, &context, "currentPassword").await?;
     let hash = app.passwords.hash(body.new_password, &app.world.entropy).await?;
     app.store.change_password(user.id, &hash, *session_id, app.world.now()).await?;
     app.callers.forget(user.id);
@@ -113,7 +101,30 @@ pub(crate) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn wire(session: &ogel_store::Session, caller: &Caller) -> Session {
+/// 400 for `field` unless it is the account's password; 403 where it has none.
+pub(crate) async fn check_own_password(
+    app: &App,
+    user: &ogel_store::User,
+    password: String,
+    context: &crate::pipeline::RequestContext,
+    field: &str,
+) -> Result<()> {
+    let Some(hash) = user.password_hash.clone() else {
+        let message = "this account has no password; it logs in elsewhere";
+        return Err(Failure::new(ErrorCode::Forbidden, message));
+    };
+    // Whoever has stolen a session must not find the password out with it.
+    let attempt = super::attempts::Attempt::begin(app, &user.email, context.client).await?;
+    if password.len() > super::LONGEST_PASSWORD || !app.passwords.verify(password, Some(hash)).await? {
+        let message = format!("`{field}` is not the account's password");
+        let location = format!("body.{field}");
+        return Err(crate::extract::invalid_field(ErrorCode::InvalidValue, &location, &message, None));
+    }
+    attempt.was_right();
+    Ok(())
+}
+
+pub(crate) fn wire(session: &ogel_store::Session, caller: &Caller) -> Session {
     Session {
         id: session.id,
         kind: session.kind,

@@ -29,7 +29,7 @@ const DAYS: u32 = 7;
 /// Between two mails of one invitation.
 const PAUSE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
-fn wire(row: &ogel_store::Invitation) -> Invitation {
+pub(crate) fn wire(row: &ogel_store::Invitation) -> Invitation {
     Invitation {
         id: row.id,
         organization_id: row.organization_id,

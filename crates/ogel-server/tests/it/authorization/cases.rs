@@ -134,6 +134,25 @@ pub(super) fn cases() -> Vec<Case> {
             Role::Viewer,
         ),
         case(
+            "export_account",
+            get.clone(),
+            "/users/me/export",
+            none.clone(),
+            "users:read",
+            OwnThingsOnly,
+            Role::Viewer,
+        ),
+        // With the password of nobody here.
+        case(
+            "delete_account",
+            delete.clone(),
+            "/users/me",
+            json!({ "password": "not the password" }),
+            "users:write",
+            OwnThingsOnly,
+            Role::Owner,
+        ),
+        case(
             "revoke_all_sessions",
             post.clone(),
             "/users/me/sessions/revoke-all",

@@ -1,0 +1,12 @@
+-- Accounts that were deleted: who must not come back by an old session of Studio's. Only hashes outlive the person.
+
+CREATE TABLE closed_identities (
+  id_hash BYTEA NOT NULL PRIMARY KEY,
+  closed_at TIMESTAMPTZ NOT NULL,
+  expires_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX closed_identities_expires ON closed_identities (expires_at);
+
+-- What a person made is found by them: for their export, and when they leave.
+CREATE INDEX deployments_creator ON deployments (created_by, created_at DESC, id DESC) WHERE created_by IS NOT NULL;
+CREATE INDEX operations_requester ON operations (requested_by, created_at DESC, id DESC) WHERE requested_by IS NOT NULL;
