@@ -37,6 +37,18 @@ const NEEDS: &[Need] = &[
         packages: &["procps"],
         present: || runs("pgrep"),
     },
+    Need {
+        name: "gnome-keyring-daemon",
+        reason: "`ogel login` keeps a token in a real keyring",
+        packages: &["gnome-keyring"],
+        present: || !cfg!(target_os = "linux") || runs("gnome-keyring-daemon"),
+    },
+    Need {
+        name: "dbus-run-session",
+        reason: "the keyring is asked over a session bus of its own",
+        packages: &["dbus-daemon"],
+        present: || !cfg!(target_os = "linux") || runs("dbus-run-session"),
+    },
     Need { name: "rustfmt", reason: "`cargo fmt`", packages: &[], present: || runs("cargo-fmt") },
     Need { name: "clippy", reason: "`cargo clippy`", packages: &[], present: || runs("cargo-clippy") },
 ];

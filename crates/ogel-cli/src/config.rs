@@ -1,4 +1,5 @@
-//! The configuration file: which server, and the token for it. Readable by its owner alone, replaced in one step.
+//! The configuration file: which server, and the token for it unless the keyring has it ([`crate::tokens`]). Readable by its
+//! owner alone, replaced in one step.
 
 use crate::{
     Result,
@@ -11,6 +12,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where tokens are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TokenStore {
+    /// The system's keyring
+    Keyring,
+    /// The configuration file, readable by its owner alone
+    File,
+}
+
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -21,6 +32,10 @@ pub(crate) struct Config {
     /// Renews the token, once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refresh_token: Option<String>,
+    /// `keyring`: the tokens are there. `file`: they are here, and the keyring is never asked. Left out: they are here because no
+    /// keyring took them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_store: Option<TokenStore>,
 }
 
 impl Config {
@@ -94,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/config.toml");
         let token = Some("t\"x".to_owned());
-        let config = Config { api_url: Some("http://h".to_owned()), token, refresh_token: None };
+        let config = Config { api_url: Some("http://h".to_owned()), token, ..Config::default() };
         config.save(&path).unwrap();
         config.save(&path).unwrap();
         assert_eq!(Config::load(&path).unwrap().token.as_deref(), Some("t\"x"));

@@ -12,6 +12,8 @@ pub(crate) struct Environment {
     pub(crate) config_dir: Option<PathBuf>,
     /// `OGEL_TOKEN`, to tell where a token came from.
     pub(crate) token: Option<String>,
+    /// Whether a browser would come up before this person's eyes.
+    pub(crate) browser: bool,
     /// When the command was started, in milliseconds since 1970.
     pub(crate) now_ms: i64,
 }
@@ -23,6 +25,7 @@ impl Environment {
         Self {
             config_dir: config_dir(set("OGEL_CONFIG_DIR"), set("XDG_CONFIG_HOME"), set("HOME")),
             token: set("OGEL_TOKEN").and_then(|token| token.into_string().ok()),
+            browser: crate::browser::is_near(set),
             now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         }
     }

@@ -51,6 +51,11 @@ fn log_in(settings: &Settings) -> String {
             let here = &settings.api_url;
             format!("you are logged in to `{other}`; log in here with `ogel login --api-url {here}`")
         }
+        TokenSource::Locked(why) => {
+            format!(
+                "the keyring did not hand out the token ({why}); log in again with `ogel login`, or set `OGEL_TOKEN`"
+            )
+        }
         _ => "log in with `ogel login`, or set `OGEL_TOKEN`".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Names to things: projects and organizations by id, slug, or because there is only one.
+//! Names to things: projects and organizations by id, slug, or because there is only one. And lists, page by page.
 
 use crate::{
     Context, Result,
@@ -6,10 +6,28 @@ use crate::{
 };
 use ogel_api::{
     id::OrganizationId,
-    page::MAX_LIMIT,
+    organizations::Organization,
+    page::{MAX_LIMIT, Pagination},
     projects::{Project, ProjectList},
 };
-use ogel_client::{Client, PageQuery};
+use ogel_client::{Client, ClientError, PageQuery};
+
+/// Everything of a list. `fetch` asks for one page of it.
+pub(crate) async fn all<T>(
+    context: &Context,
+    fetch: impl AsyncFn(PageQuery) -> Result<(Vec<T>, Pagination), ClientError>,
+) -> Result<Vec<T>> {
+    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
+    let mut everything = Vec::new();
+    loop {
+        let (rows, pagination) = fetch(page.clone()).await.map_err(|error| context.explain(error))?;
+        everything.extend(rows);
+        page.cursor = pagination.next_cursor.filter(|_| pagination.has_more);
+        if page.cursor.is_none() {
+            return Ok(everything);
+        }
+    }
+}
 
 /// The project called `name`, or the only one there is.
 pub(crate) async fn project(context: &Context, client: &Client, name: Option<&str>) -> Result<Project> {
@@ -35,6 +53,12 @@ pub(crate) async fn project(context: &Context, client: &Client, name: Option<&st
     })
 }
 
+/// Every organization of the caller's.
+pub(crate) async fn organizations(context: &Context, client: &Client) -> Result<Vec<Organization>> {
+    all(context, async |page| client.list_organizations(&page).await.map(|list| (list.organizations, list.pagination)))
+        .await
+}
+
 /// The organization called `name`, or the only one there is.
 pub(crate) async fn organization_or_only(
     context: &Context,
@@ -44,9 +68,7 @@ pub(crate) async fn organization_or_only(
     if let Some(name) = name {
         return organization(context, client, name).await;
     }
-    let page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let list = client.list_organizations(&page).await.map_err(|error| context.explain(error))?;
-    match &list.organizations[..] {
+    match &organizations(context, client).await?[..] {
         [only] => Ok(only.id),
         [] => Err(Failure::new(Exit::NotFound, "NO_ORGANIZATION", "you belong to no organization")),
         several => {
@@ -64,12 +86,11 @@ pub(crate) async fn organization(context: &Context, client: &Client, name: &str)
     if let Ok(id) = name.parse() {
         return Ok(id);
     }
-    let page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let list = client.list_organizations(&page).await.map_err(|error| context.explain(error))?;
-    if let Some(found) = list.organizations.iter().find(|organization| organization.slug == name) {
+    let organizations = organizations(context, client).await?;
+    if let Some(found) = organizations.iter().find(|organization| organization.slug == name) {
         return Ok(found.id);
     }
-    let slugs: Vec<&str> = list.organizations.iter().map(|organization| organization.slug.as_str()).collect();
+    let slugs: Vec<&str> = organizations.iter().take(20).map(|organization| organization.slug.as_str()).collect();
     let failure = Failure::new(Exit::NotFound, "NOT_FOUND", format!("there is no organization `{name}` of yours"));
     Err(failure.hint(format!("yours are: {}", slugs.join(", "))))
 }

@@ -2,22 +2,27 @@
 //!
 //! Data goes to stdout, everything for people to stderr; with `--json`, stdout is JSON whatever happens. The exit code
 //! says how it went ([`failure::Exit`]). The environment is read in `environment`, the configuration file in
-//! `config`, what follows from both and the flags in `settings`; each command group has a file under `commands`.
+//! `config`, where tokens are kept in `tokens`, what follows from all that and the flags in `settings`; each command
+//! group has a file under `commands`, and its arguments under `args`.
 
 mod age;
 mod args;
+mod browser;
 mod commands;
 mod config;
+mod confirm;
 mod environment;
 mod failure;
 mod git;
 mod hints;
+mod keyring;
 mod lookup;
 mod output;
 mod plain;
 mod renewal;
 mod settings;
 mod table;
+mod tokens;
 
 use args::{Cli, Command, LogsArgs};
 use clap::Parser as _;
@@ -93,6 +98,8 @@ async fn dispatch(context: &Context, command: Command) -> Result {
     match command {
         // It has more to say when it is interrupted.
         Command::Deploy(args) => commands::deploy::run(context, args).await,
+        // An interrupt must end it as a signal does, or the terminal would not show again what is typed.
+        Command::Password => commands::password::run(context).await,
         command => tokio::select! {
             outcome = run(context, command) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "INTERRUPTED", "interrupted")),
@@ -116,9 +123,13 @@ async fn run(context: &Context, command: Command) -> Result {
         Command::Sites(command) => commands::sites::run(context, command).await,
         Command::Webhooks(command) => commands::webhooks::run(context, command).await,
         Command::Account(command) => commands::account::run(context, command).await,
-        Command::Login => commands::login::login(context).await,
+        Command::Login(args) => commands::login::login(context, &args).await,
         Command::Logout => commands::login::logout(context).await,
         Command::Whoami => commands::whoami::run(context).await,
+        Command::Sessions(command) => commands::sessions::run(context, command).await,
+        Command::Password => commands::password::run(context).await,
+        Command::Keys(command) => commands::keys::run(context, command).await,
+        Command::Metrics(args) => commands::metrics::run(context, args).await,
         Command::Api(args) => commands::api::run(context, args).await,
     }
 }

@@ -3,15 +3,13 @@
 use crate::{
     Result,
     args::Global,
-    config::{self, Config},
+    config::{self, Config, TokenStore},
     environment::Environment,
     failure::{Exit, Failure},
     output::Output,
+    tokens::{Tokens, Vault},
 };
-use std::{
-    io::{IsTerminal as _, Read as _},
-    path::PathBuf,
-};
+use std::io::{IsTerminal as _, Read as _};
 use url::{Host, Url};
 
 pub(crate) const DEFAULT_API_URL: &str = "http://127.0.0.1:8787";
@@ -23,7 +21,9 @@ pub(crate) struct Settings {
     pub(crate) token: Option<String>,
     pub(crate) token_source: TokenSource,
     pub(crate) config: Config,
-    pub(crate) config_path: Option<PathBuf>,
+    /// What `ogel login` has kept, whichever server it is for.
+    pub(crate) login: Option<Tokens>,
+    vault: Option<Vault>,
 }
 
 /// Where the token came from, for whoever has to replace it.
@@ -32,10 +32,13 @@ pub(crate) enum TokenSource {
     Flag,
     Environment,
     File,
+    Keyring,
     /// There is none.
     Nowhere,
-    /// The file has one, but for this other server.
+    /// There is one, but for this other server.
     OtherServer(String),
+    /// The keyring has one and does not hand it out; why.
+    Locked(String),
 }
 
 impl Settings {
@@ -47,8 +50,15 @@ impl Settings {
         }
         let given = global.api_url.clone().filter(|url| !url.is_empty());
         let api_url = given.or_else(|| config.api_url.clone()).unwrap_or_else(|| DEFAULT_API_URL.to_owned());
-        let (token, token_source) = choose_token(given_token(global)?, environment, &config, &api_url);
-        Ok(Self { api_url, token, token_source, config, config_path })
+        let vault = config_path.map(Vault::new);
+        let given = given_token(global)?;
+        // A token that was named spares the keyring's question to its person.
+        let login = match (&given, &vault) {
+            (None, Some(vault)) => vault.load(&config),
+            _ => Ok(None),
+        };
+        let (token, token_source) = choose_token(given, environment, &config, &login, &api_url);
+        Ok(Self { api_url, token, token_source, config, login: login.ok().flatten(), vault })
     }
 
     /// Whether what is sent can be read on its way.
@@ -64,9 +74,9 @@ impl Settings {
         })
     }
 
-    /// The file, for commands that write it.
-    pub(crate) fn config_path(&self) -> Result<&PathBuf> {
-        self.config_path.as_ref().ok_or_else(|| {
+    /// Where a login is kept, for commands that change it.
+    pub(crate) fn vault(&self) -> Result<&Vault> {
+        self.vault.as_ref().ok_or_else(|| {
             Failure::new(Exit::Failed, "CONFIG", "there is no folder for the configuration file")
                 .hint("set `OGEL_CONFIG_DIR` or `HOME`")
         })
@@ -98,21 +108,27 @@ fn given_token(global: &Global) -> Result<Option<String>> {
     }
 }
 
-/// The file's token is for the file's server: another server must not be handed it.
+/// A kept token is for its server: another server must not be handed it.
 fn choose_token(
     given: Option<String>,
     environment: &Environment,
     config: &Config,
+    login: &Result<Option<Tokens>, String>,
     api_url: &str,
 ) -> (Option<String>, TokenSource) {
     if let Some(token) = given {
         let from_environment = environment.token.as_deref().map(str::trim) == Some(token.as_str());
         return (Some(token), if from_environment { TokenSource::Environment } else { TokenSource::Flag });
     }
-    match (&config.token, &config.api_url) {
-        (None, _) => (None, TokenSource::Nowhere),
-        (Some(_), Some(other)) if !same_server(other, api_url) => (None, TokenSource::OtherServer(other.clone())),
-        (Some(token), _) => (Some(token.clone()), TokenSource::File),
+    let at_home =
+        if config.token_store == Some(TokenStore::Keyring) { TokenSource::Keyring } else { TokenSource::File };
+    match login {
+        Ok(None) => (None, TokenSource::Nowhere),
+        Ok(Some(login)) if !login.api_url.is_empty() && !same_server(&login.api_url, api_url) => {
+            (None, TokenSource::OtherServer(login.api_url.clone()))
+        }
+        Ok(Some(login)) => (Some(login.token.clone()), at_home),
+        Err(why) => (None, TokenSource::Locked(why.clone())),
     }
 }
 
@@ -131,13 +147,18 @@ mod tests {
 
     #[test]
     fn a_token_goes_to_the_server_it_is_for() {
-        let environment = Environment { config_dir: None, token: Some("e".to_owned()), now_ms: 0 };
-        let (api_url, token) = (Some("http://h:1".to_owned()), Some("f".to_owned()));
-        let config = Config { api_url, token, refresh_token: None };
-        let choose = |given: Option<&str>, url| choose_token(given.map(str::to_owned), &environment, &config, url);
-        assert_eq!(choose(None, "http://h:1/api/v2/"), (Some("f".to_owned()), TokenSource::File));
-        assert_eq!(choose(None, "http://h:2"), (None, TokenSource::OtherServer("http://h:1".to_owned())));
-        assert_eq!(choose(Some("e"), "http://h:2"), (Some("e".to_owned()), TokenSource::Environment));
-        assert_eq!(choose(Some("x"), "http://h:2"), (Some("x".to_owned()), TokenSource::Flag));
+        let environment = Environment { config_dir: None, token: Some("e".to_owned()), browser: false, now_ms: 0 };
+        let login = Tokens { api_url: "http://h:1".to_owned(), token: "f".to_owned(), refresh_token: None };
+        let login = Ok(Some(login));
+        let choose = |given: Option<&str>, url, store| {
+            let config = Config { token_store: store, ..Config::default() };
+            choose_token(given.map(str::to_owned), &environment, &config, &login, url)
+        };
+        assert_eq!(choose(None, "http://h:1/api/v2/", None), (Some("f".to_owned()), TokenSource::File));
+        let keyring = Some(TokenStore::Keyring);
+        assert_eq!(choose(None, "http://h:1", keyring), (Some("f".to_owned()), TokenSource::Keyring));
+        assert_eq!(choose(None, "http://h:2", None), (None, TokenSource::OtherServer("http://h:1".to_owned())));
+        assert_eq!(choose(Some("e"), "http://h:2", None), (Some("e".to_owned()), TokenSource::Environment));
+        assert_eq!(choose(Some("x"), "http://h:2", None), (Some("x".to_owned()), TokenSource::Flag));
     }
 }

@@ -3,7 +3,6 @@
 use crate::{
     Context, Result,
     args::AccountCommand,
-    config::Config,
     failure::{Exit, Failure},
     plain,
     settings::TokenSource,
@@ -91,8 +90,8 @@ async fn delete(context: &Context, yes: bool, password_stdin: bool) -> Result {
     })?;
     context.output.note(&format!("Deleted the account {}", plain::line(&session.user.email)));
     let settings = &context.settings;
-    if settings.token_source == TokenSource::File {
-        Config { api_url: settings.config.api_url.clone(), ..Config::default() }.save(settings.config_path()?)?;
+    if matches!(settings.token_source, TokenSource::File | TokenSource::Keyring) {
+        settings.vault()?.forget(&settings.config)?;
     }
     if context.output.json { context.output.json(&json!({ "deleted": session.user.id })) } else { Ok(()) }
 }

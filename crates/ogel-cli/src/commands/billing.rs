@@ -14,10 +14,9 @@ use ogel_api::{
         Billing, Budget, BudgetAction, Invoice, InvoiceLine, LineKind, Metric, PlanDetails, SetBudget, UsageGroup,
     },
     id::{InvoiceId, OrganizationId},
-    page::MAX_LIMIT,
     time::Timestamp,
 };
-use ogel_client::{Client, PageQuery, UsageQuery};
+use ogel_client::{Client, UsageQuery};
 
 pub(crate) async fn run(context: &Context, args: BillingArgs) -> Result {
     let client = context.client()?;
@@ -219,16 +218,10 @@ fn time(text: Option<String>) -> Result<Option<Timestamp>> {
 }
 
 async fn invoices(context: &Context, client: &Client, id: OrganizationId) -> Result {
-    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let mut invoices = Vec::new();
-    loop {
-        let list = client.list_invoices(id, &page).await.map_err(|error| context.explain(error))?;
-        invoices.extend(list.invoices);
-        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
-        if page.cursor.is_none() {
-            break;
-        }
-    }
+    let invoices = lookup::all(context, async |page| {
+        client.list_invoices(id, &page).await.map(|list| (list.invoices, list.pagination))
+    });
+    let invoices = invoices.await?;
     if context.output.json {
         return context.output.json(&invoices);
     }

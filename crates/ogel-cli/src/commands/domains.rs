@@ -2,39 +2,32 @@
 
 use crate::{
     Context, Result,
-    args::DomainsCommand,
+    args::{Confirmation, DomainsCommand},
+    confirm::confirm,
     failure::{Exit, Failure},
     lookup, table,
 };
 use ogel_api::{
     domains::{DnsRecord, DomainStatus, NewDomain},
     id::DomainId,
-    page::MAX_LIMIT,
 };
-use ogel_client::PageQuery;
 
 pub(crate) async fn run(context: &Context, command: DomainsCommand) -> Result {
     match command {
         DomainsCommand::List { project } => list(context, project.as_deref()).await,
         DomainsCommand::Add { domain, project } => add(context, domain, project.as_deref()).await,
         DomainsCommand::Verify { id } => verify(context, &id).await,
-        DomainsCommand::Rm { id } => remove(context, &id).await,
+        DomainsCommand::Rm { id, confirmation } => remove(context, &id, &confirmation).await,
     }
 }
 
 async fn list(context: &Context, project: Option<&str>) -> Result {
     let client = context.client()?;
     let project = lookup::project(context, &client, project).await?;
-    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let mut domains = Vec::new();
-    loop {
-        let list = client.list_domains(project.id, &page).await.map_err(|error| context.explain(error))?;
-        domains.extend(list.domains);
-        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
-        if page.cursor.is_none() {
-            break;
-        }
-    }
+    let domains = lookup::all(context, async |page| {
+        client.list_domains(project.id, &page).await.map(|list| (list.domains, list.pagination))
+    });
+    let domains = domains.await?;
     if context.output.json {
         return context.output.json(&domains);
     }
@@ -73,8 +66,9 @@ async fn verify(context: &Context, id: &str) -> Result {
     if context.output.json { context.output.json(&domain) } else { Ok(()) }
 }
 
-async fn remove(context: &Context, id: &str) -> Result {
+async fn remove(context: &Context, id: &str, confirmation: &Confirmation) -> Result {
     let id = parse(id)?;
+    confirm(context, confirmation, &format!("{id} shows nothing of yours then. Remove it?")).await?;
     context.client()?.delete_domain(id).await.map_err(|error| context.explain(error))?;
     context.output.note(&format!("Removed {id}"));
     if context.output.json { context.output.json(&serde_json::json!({ "id": id })) } else { Ok(()) }

@@ -3,25 +3,23 @@
 use crate::{
     Context, Result, age,
     args::{AuditLogArgs, InviteCommand, MembersArgs, MembersCommand, OrgsCommand},
-    failure::Failure,
+    confirm::confirm,
+    failure::{Exit, Failure},
     lookup, table,
 };
 use ogel_api::{
     id::{InvitationId, OrganizationId},
-    organizations::{NewInvitation, NewOrganization, Organization, Role, UpdateMember},
+    organizations::{Member, NewInvitation, NewOrganization, Organization, Role, UpdateMember},
     page::MAX_LIMIT,
 };
 use ogel_client::{Client, PageQuery};
 use serde_json::json;
 
-/// Longer lists are what `ogel api` is for.
-const PAGE: PageQuery = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-
 pub(crate) async fn orgs(context: &Context, command: OrgsCommand) -> Result {
     let client = context.client()?;
     match command {
         OrgsCommand::List => {
-            let list = client.list_organizations(&PAGE).await.map_err(|error| context.explain(error))?.organizations;
+            let list = lookup::organizations(context, &client).await?;
             if context.output.json {
                 return context.output.json(&list);
             }
@@ -45,8 +43,9 @@ pub(crate) async fn orgs(context: &Context, command: OrgsCommand) -> Result {
             context.output.note(&format!("Created organization {}", made.slug));
             one(context, &made)
         }
-        OrgsCommand::Delete { organization } => {
+        OrgsCommand::Delete { organization, confirmation } => {
             let id = lookup::organization(context, &client, &organization).await?;
+            confirm(context, &confirmation, &format!("Delete the organization {organization}?")).await?;
             client.delete_organization(id).await.map_err(|error| context.explain(error))?;
             context.output.note(&format!("Deleted; `ogel orgs restore {id}` brings it back for a while"));
             done(context, &id.to_string())
@@ -81,7 +80,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result {
     let id = lookup::organization_or_only(context, &client, args.organization.as_deref()).await?;
     match args.command {
         MembersCommand::List => {
-            let list = client.list_members(id, &PAGE).await.map_err(|error| context.explain(error))?.members;
+            let list = all_members(context, &client, id).await?;
             if context.output.json {
                 return context.output.json(&list);
             }
@@ -100,13 +99,15 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result {
             context.output.note(&format!("{} is {} now", changed.email, changed.role));
             if context.output.json { context.output.json(&changed) } else { Ok(()) }
         }
-        MembersCommand::Remove { member } => {
+        MembersCommand::Remove { member, confirmation } => {
             let user = member_id(context, &client, id, &member).await?;
+            confirm(context, &confirmation, &format!("{member} loses access at once. End the membership?")).await?;
             client.remove_member(id, &user).await.map_err(|error| context.explain(error))?;
             context.output.note("Removed");
             done(context, &user)
         }
-        MembersCommand::Leave => {
+        MembersCommand::Leave { confirmation } => {
+            confirm(context, &confirmation, "You lose access at once. End your membership?").await?;
             client.remove_member(id, "me").await.map_err(|error| context.explain(error))?;
             context.output.note("You do not belong to it any more");
             done(context, "me")
@@ -114,23 +115,31 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result {
     }
 }
 
+async fn all_members(context: &Context, client: &Client, id: OrganizationId) -> Result<Vec<Member>> {
+    let members = lookup::all(context, async |page| {
+        client.list_members(id, &page).await.map(|list| (list.members, list.pagination))
+    });
+    members.await
+}
+
 /// People write addresses, the API takes ids.
 async fn member_id(context: &Context, client: &Client, id: OrganizationId, member: &str) -> Result<String> {
     if !member.contains('@') {
         return Ok(member.to_owned());
     }
-    let list = client.list_members(id, &PAGE).await.map_err(|error| context.explain(error))?.members;
+    let list = all_members(context, client, id).await?;
     let found = list.iter().find(|one| one.email.eq_ignore_ascii_case(member));
     let found = found.map(|one| one.user_id.to_string());
     found.ok_or_else(|| {
-        Failure::usage(format!("no member has the address `{member}`")).hint("`ogel members list` shows them")
+        Failure::new(Exit::NotFound, "NOT_FOUND", format!("no member has the address `{member}`"))
+            .hint("`ogel members list` shows them")
     })
 }
 
 pub(crate) async fn invite(context: &Context, organization: Option<&str>, command: InviteCommand) -> Result {
     let client = context.client()?;
-    if let InviteCommand::Accept { token } = &command {
-        let joined = client.accept_invitation(token).await.map_err(|error| context.explain(error))?;
+    if let InviteCommand::Accept { invitation } = &command {
+        let joined = client.accept_invitation(invitation).await.map_err(|error| context.explain(error))?;
         context.output.note(&format!("You belong to {} now, as {}", joined.name, joined.role));
         return one(context, &joined);
     }
@@ -145,7 +154,10 @@ pub(crate) async fn invite(context: &Context, organization: Option<&str>, comman
             if context.output.json { context.output.json(&made) } else { context.output.data(&made.id.to_string()) }
         }
         InviteCommand::List => {
-            let list = client.list_invitations(id, &PAGE).await.map_err(|error| context.explain(error))?.invitations;
+            let list = lookup::all(context, async |page| {
+                client.list_invitations(id, &page).await.map(|list| (list.invitations, list.pagination))
+            });
+            let list = list.await?;
             if context.output.json {
                 return context.output.json(&list);
             }
@@ -175,8 +187,18 @@ pub(crate) async fn invite(context: &Context, organization: Option<&str>, comman
 pub(crate) async fn audit_log(context: &Context, args: AuditLogArgs) -> Result {
     let client = context.client()?;
     let id = lookup::organization_or_only(context, &client, args.organization.as_deref()).await?;
-    let page = PageQuery { cursor: None, limit: Some(args.limit) };
-    let entries = client.audit_log(id, &page).await.map_err(|error| context.explain(error))?.entries;
+    let wanted = args.limit as usize;
+    let mut page = PageQuery::default();
+    let mut entries = Vec::new();
+    loop {
+        page.limit = u32::try_from(wanted - entries.len()).ok().map(|left| left.min(MAX_LIMIT));
+        let list = client.audit_log(id, &page).await.map_err(|error| context.explain(error))?;
+        entries.extend(list.entries);
+        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
+        if page.cursor.is_none() || entries.len() >= wanted {
+            break;
+        }
+    }
     if context.output.json {
         return context.output.json(&entries);
     }

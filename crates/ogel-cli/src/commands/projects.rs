@@ -1,11 +1,7 @@
 //! `ogel projects`: list and create.
 
 use crate::{Context, Result, age, args::ProjectsCommand, lookup, table};
-use ogel_api::{
-    page::MAX_LIMIT,
-    projects::{NewProject, RestoreProject, TransferProject},
-};
-use ogel_client::PageQuery;
+use ogel_api::projects::{NewProject, RestoreProject, TransferProject};
 
 pub(crate) async fn run(context: &Context, command: ProjectsCommand) -> Result {
     match command {
@@ -18,16 +14,10 @@ pub(crate) async fn run(context: &Context, command: ProjectsCommand) -> Result {
 
 async fn list(context: &Context) -> Result {
     let client = context.client()?;
-    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let mut projects = Vec::new();
-    loop {
-        let list = client.list_projects(&page).await.map_err(|error| context.explain(error))?;
-        projects.extend(list.projects);
-        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
-        if page.cursor.is_none() {
-            break;
-        }
-    }
+    let projects = lookup::all(context, async |page| {
+        client.list_projects(&page).await.map(|list| (list.projects, list.pagination))
+    });
+    let projects = projects.await?;
     if context.output.json {
         return context.output.json(&projects);
     }

@@ -3,13 +3,13 @@
 use crate::{
     Context, Result,
     age::relative,
-    args::WebhooksCommand,
+    args::{Confirmation, WebhooksCommand},
+    confirm::confirm,
     failure::{Exit, Failure},
     lookup, table,
 };
 use ogel_api::{
     id::{IdError, WebhookDeliveryId, WebhookId},
-    page::MAX_LIMIT,
     webhooks::{NewWebhook, WebhookDelivery, WebhookDeliveryStatus, WebhookEventType},
 };
 use ogel_client::{Client, PageQuery};
@@ -27,22 +27,16 @@ pub(crate) async fn run(context: &Context, command: WebhooksCommand) -> Result {
         WebhooksCommand::Test { id } => test(context, &id).await,
         WebhooksCommand::Deliveries { id, limit } => deliveries(context, &id, limit).await,
         WebhooksCommand::Redeliver { id, delivery } => redeliver(context, &id, &delivery).await,
-        WebhooksCommand::Rm { id } => remove(context, &id).await,
+        WebhooksCommand::Rm { id, confirmation } => remove(context, &id, &confirmation).await,
     }
 }
 
 async fn list(context: &Context) -> Result {
     let client = context.client()?;
-    let mut page = PageQuery { cursor: None, limit: Some(MAX_LIMIT) };
-    let mut webhooks = Vec::new();
-    loop {
-        let list = client.list_webhooks(None, None, &page).await.map_err(|error| context.explain(error))?;
-        webhooks.extend(list.webhooks);
-        page.cursor = list.pagination.next_cursor.filter(|_| list.pagination.has_more);
-        if page.cursor.is_none() {
-            break;
-        }
-    }
+    let webhooks = lookup::all(context, async |page| {
+        client.list_webhooks(None, None, &page).await.map(|list| (list.webhooks, list.pagination))
+    });
+    let webhooks = webhooks.await?;
     if context.output.json {
         return context.output.json(&webhooks);
     }
@@ -173,8 +167,9 @@ async fn deliveries(context: &Context, id: &str, limit: u32) -> Result {
     context.output.data(&table::render(&["EVENT", "STATUS", "TRIES", "ANSWER", "AGE", "ID"], &rows))
 }
 
-async fn remove(context: &Context, id: &str) -> Result {
+async fn remove(context: &Context, id: &str, confirmation: &Confirmation) -> Result {
     let id = webhook(id)?;
+    confirm(context, confirmation, &format!("{id} and its secret are gone then. Remove it?")).await?;
     context.client()?.delete_webhook(id).await.map_err(|error| context.explain(error))?;
     context.output.note(&format!("Removed {id}"));
     if context.output.json { context.output.json(&serde_json::json!({ "id": id })) } else { Ok(()) }

@@ -27,7 +27,8 @@ fn describe(context: &Context, session: &CurrentSession) -> Vec<(&'static str, S
     let source = match context.settings.token_source {
         TokenSource::Flag => "from `--token`",
         TokenSource::Environment => "from `OGEL_TOKEN`",
-        _ => "from `ogel login`",
+        TokenSource::Keyring => "from `ogel login`, kept in the keyring",
+        _ => "from `ogel login`, kept in the configuration file",
     };
     let expiry = match session.expires_at {
         Some(at) => format!("expires {}", age::relative(at, context.environment.now_ms)),

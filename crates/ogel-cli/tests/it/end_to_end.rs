@@ -6,7 +6,8 @@ use crate::{
 };
 use ogel_testkit::{Api, Database, Repository, TestApp};
 
-async fn ogel(api: &Api, args: &[&str]) -> Ran {
+/// As somebody at the real service.
+pub async fn ogel(api: &Api, args: &[&str]) -> Ran {
     let machine = Ogel::new();
     let mut command = machine.command(args);
     command.env("OGEL_API_URL", &api.base).env("OGEL_TOKEN", api.token.as_deref().unwrap());
@@ -83,7 +84,7 @@ async fn a_webhook_is_made_tested_repeated_and_removed() {
     assert_eq!(again.code, Some(0), "{again:?}");
     let table = ogel(&ada, &["webhooks", "deliveries", id]).await.stdout;
     assert!(table.contains("webhook.test  succeeded") && table.contains("webhook.test  pending"), "{table}");
-    assert_eq!(ogel(&ada, &["webhooks", "rm", id]).await.code, Some(0));
+    assert_eq!(ogel(&ada, &["webhooks", "rm", id, "--yes"]).await.code, Some(0));
     assert_eq!(ogel(&ada, &["webhooks", "test", id]).await.code, Some(3));
     app.stop().await;
 }

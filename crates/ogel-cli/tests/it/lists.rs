@@ -24,7 +24,7 @@ async fn json_is_what_stdout_holds_and_parses() {
         (&["domains", "list"], json!([domain("pending")])),
         (&["domains", "add", "shop.test"], domain("pending")),
         (&["domains", "verify", DOMAIN], domain("verified")),
-        (&["domains", "rm", DOMAIN], json!({"id": DOMAIN})),
+        (&["domains", "rm", DOMAIN, "--yes"], json!({"id": DOMAIN})),
         (&["sites", "list"], json!([site()])),
         (&["projects", "list"], json!([project("shop")])),
         (&["projects", "create", "Blog"], project("blog")),

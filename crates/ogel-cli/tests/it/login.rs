@@ -35,7 +35,7 @@ async fn a_checked_token_is_kept_for_its_owner_alone() {
     assert!(ran.stderr.contains("as Ada <ada@example.com>"), "{}", ran.stderr);
     assert_eq!((mode(&ogel.config()), mode(ogel.config().parent().unwrap())), (0o600, 0o700));
     let text = std::fs::read_to_string(ogel.config()).unwrap();
-    assert_eq!(text, format!("api_url = \"{}\"\ntoken = \"ogel_good\"\n", server.url));
+    assert_eq!(text, format!("api_url = \"{}\"\ntoken = \"ogel_good\"\ntoken_store = \"file\"\n", server.url));
 
     // From here on nothing needs to be said.
     assert_eq!(ogel.run(&["projects", "list"]).await.code, Some(0));
@@ -100,7 +100,7 @@ async fn logging_out_ends_a_session_and_spares_a_key() {
         let ran = ogel.run(&["logout"]).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert_eq!(server.asked("POST auth/logout").len(), ended, "{token}");
-        assert!(!std::fs::read_to_string(ogel.config()).unwrap().contains("token"));
+        assert!(!std::fs::read_to_string(ogel.config()).unwrap().contains("token ="));
     }
     let ran = ogel.run(&["logout", "--json"]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "{\"loggedOut\":false}\n"));
@@ -113,7 +113,7 @@ async fn a_token_on_an_open_road_is_warned_of() {
 }
 
 /// Lets the device in at its third question, and renews its token once.
-fn device(seen: &Seen) -> Reply {
+pub fn device(seen: &Seen) -> Reply {
     let said = |error: &str| Reply::Json(400, serde_json::json!({"error": error, "error_description": "as it is"}));
     let tokens = |access: &str, refresh: &str| {
         let scope = "users:read";
@@ -167,4 +167,42 @@ async fn a_person_lets_the_program_in_and_its_token_is_renewed_by_itself() {
     assert_eq!(ogel.run(&["logout"]).await.code, Some(0));
     assert!(server.asked("POST auth/revoke")[0].body["token"] == "ogelr_second");
     assert!(!text().contains("ogel"), "{}", text());
+}
+
+/// A browser that writes down what it was told to open.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_page_is_opened_in_a_browser_unless_nobody_would_see_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start(device).await;
+    let ogel = Ogel::new();
+    let (browser, opened) = (ogel.home.path().join("browser"), ogel.home.path().join("opened"));
+    std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" >> {}\n", opened.display())).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // The first of them is let in at the third question, the others at once.
+    for (flag, ci, ssh) in
+        [("--no-browser", false, false), ("--quiet", true, false), ("--quiet", false, true), ("--quiet", false, false)]
+    {
+        let mut command = ogel.command(&["login", "--api-url", &server.url, flag]);
+        for variable in ["CI", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"] {
+            command.env_remove(variable);
+        }
+        command.env("BROWSER", &browser);
+        if ci {
+            command.env("CI", "true");
+        }
+        if ssh {
+            command.env("SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22");
+        }
+        assert!(!opened.exists(), "{flag} {ci} {ssh}");
+        let ran = ran(command.spawn().unwrap()).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        // Printed in every case.
+        assert!(ran.stderr.contains("http://h/device?user_code=BCDF-GHJK\n  BCDF-GHJK"), "{}", ran.stderr);
+    }
+    ogel_testkit::eventually("the browser is told", || async {
+        std::fs::read_to_string(&opened).ok().filter(|text| text.ends_with('\n'))
+    })
+    .await;
+    assert_eq!(std::fs::read_to_string(&opened).unwrap(), "http://h/device?user_code=BCDF-GHJK\n");
 }

@@ -9,10 +9,13 @@ mod deploy;
 mod deploy_trouble;
 mod end_to_end;
 mod errors;
+mod keyring;
 mod lists;
 mod login;
+mod logins;
 mod logs;
 mod ogel;
+mod organizations;
 mod production;
 mod repository;
 #[path = "../../../ogel-client/tests/it/server.rs"]

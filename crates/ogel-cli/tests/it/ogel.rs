@@ -57,6 +57,8 @@ impl Ogel {
         for variable in ["OGEL_API_URL", "OGEL_TOKEN", "OGEL_CONFIG_DIR", "XDG_CONFIG_HOME"] {
             command.env_remove(variable);
         }
+        // The browser and the keyring of whoever runs the tests are theirs.
+        command.env("CI", "true").env("OGEL_TOKEN_STORE", "file");
         if let Some(url) = &self.api_url {
             command.env("OGEL_API_URL", url).env("OGEL_TOKEN", "ogel_env");
         }

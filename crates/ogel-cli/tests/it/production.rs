@@ -33,7 +33,11 @@ async fn domains_and_sites_are_tables_for_people() {
     assert_eq!(added.stdout, format!("{DOMAIN}\n"));
     assert!(added.stderr.starts_with("Added shop.test; have DNS say A 192.0.2.1\n"), "{}", added.stderr);
     assert_eq!(server.asked("POST domains")[0].body, json!({"projectId": PROJECT, "domain": "shop.test"}));
-    assert_eq!(ogel.run(&["domains", "rm", DOMAIN]).await.stderr, format!("Removed {DOMAIN}\n"));
+    // Nobody can be asked here, so nothing is done unasked.
+    let refused = ogel.run(&["domains", "rm", DOMAIN]).await;
+    assert_eq!((refused.code, server.asked(&format!("DELETE domains/{DOMAIN}")).len()), (Some(2), 0), "{refused:?}");
+    assert!(refused.stderr.contains("add `--yes` if you mean it"), "{}", refused.stderr);
+    assert_eq!(ogel.run(&["domains", "rm", DOMAIN, "--yes"]).await.stderr, format!("Removed {DOMAIN}\n"));
 }
 
 #[tokio::test]
