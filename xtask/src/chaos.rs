@@ -102,14 +102,19 @@ impl Options {
     }
 }
 
+/// Sees to it that what a run needs is there.
+pub(crate) fn satisfy_needs() -> Result {
+    preflight::satisfy("the chaos run", cluster::NEEDS)?;
+    preflight::satisfy("the chaos run", clock::NEEDS)
+}
+
 pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result {
     let options = Options::parse(words)?;
     let ogeld = match options.ogeld {
         Some(path) => path.canonicalize().map_err(|error| format!("`{}`: {error}", path.display()))?,
         None => cluster::build(workspace)?,
     };
-    preflight::satisfy("the chaos run", cluster::NEEDS)?;
-    preflight::satisfy("the chaos run", clock::NEEDS)?;
+    satisfy_needs()?;
     let seed = options.seed.unwrap_or_else(random::fresh_seed);
     println!("seed {seed}");
     let chaos = Chaos { workspace, ogeld, quick: options.quick, seed };

@@ -11,12 +11,12 @@ use cargo_metadata::Message;
 use crate::postgres::{self, Cluster};
 use crate::redis::{self, Server};
 use crate::workspace::Workspace;
-use crate::{Result, fuzz, generate, preflight, shell, supply_chain, tidy};
+use crate::{Result, chaos, fuzz, generate, preflight, shell, supply_chain, tidy};
 
 type Step = fn(&mut Check) -> Result;
 
 const STEPS: &[(&str, Step)] = &[
-    ("preflight", |_| preflight::run()),
+    ("preflight", |_| preflight::run().and_then(|()| chaos::satisfy_needs())),
     ("format", |check| shell::run(&mut check.workspace.cargo(&["fmt", "--all", "--check"]))),
     ("tidy", |check| tidy::run(&check.workspace)),
     ("clippy", Check::clippy),
@@ -24,6 +24,7 @@ const STEPS: &[(&str, Step)] = &[
     ("PostgreSQL", Check::start_postgres),
     ("Redis", Check::start_redis),
     ("tests", Check::test),
+    ("chaos", Check::chaos),
     ("fuzz targets", |check| fuzz::run(&check.workspace, 5)),
     ("generated files", |check| generate::check(&check.workspace, check.ogeld.as_deref())),
     ("supply chain", Check::supply_chain),
@@ -112,6 +113,12 @@ impl Check {
         // Plain `cargo test`: a faster runner would be one more thing to install.
         let mut command = self.workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
         shell::run(command.env(postgres::URL_VARIABLE, &cluster.url).env(redis::URL_VARIABLE, &redis.url))
+    }
+
+    /// The short form; RELIABILITY.md is made by the long one.
+    fn chaos(&mut self) -> Result {
+        let ogeld = self.ogeld.as_ref().ok_or("a cluster needs `ogeld`")?.display().to_string();
+        chaos::run(&self.workspace, &["--quick", "--ogeld", &ogeld])
     }
 
     fn supply_chain(&mut self) -> Result {

@@ -116,6 +116,9 @@ impl Cluster {
             ("limits.anonymous", "1000000".to_owned()),
             ("limits.deploy", "1000000".to_owned()),
             ("limits.login", "1000000".to_owned()),
+            ("limits.organization_free", "1000000".to_owned()),
+            ("limits.project_free", "1000000".to_owned()),
+            ("billing.plans_file", quoted(&plans_without_quotas(ogeld, &folder.0)?)),
         ];
         for (key, value) in extra {
             settings.retain(|(known, _)| known != key);
@@ -166,6 +169,20 @@ impl Cluster {
         let project = connection.json("POST", "/api/v2/projects", &session, Some(&body))?;
         Ok(Account { key: bearer(text(&key, "/secret")?), project: text(&project, "/id")?.to_owned() })
     }
+}
+
+/// The program's own plans, without limits on how much is deployed; the path of the file.
+pub(crate) fn plans_without_quotas(ogeld: &Path, folder: &Path) -> Result<String> {
+    let plans = shell::output(std::process::Command::new(ogeld).arg("plans"))?;
+    let lifted = plans.lines().map(|line| match line.split_once('=') {
+        Some((limit, _)) if ["deployments_per_day", "concurrent_builds"].contains(&limit.trim()) => {
+            format!("{limit}= 0\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    let path = folder.join("plans.toml");
+    std::fs::write(&path, lifted.collect::<String>()).map_err(|error| error.to_string())?;
+    Ok(path.display().to_string())
 }
 
 fn start_redis(folder: &Path, address: SocketAddr) -> Result<Service> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Chaos;
 use super::report::Outcome;
 use crate::bench::Scratch;
-use crate::cluster::{Replica, quoted};
+use crate::cluster::{Replica, plans_without_quotas, quoted};
 use crate::http::{Connection, bearer, text};
 use crate::{Result, shell};
 
@@ -33,6 +33,9 @@ pub(super) fn run(chaos: &Chaos<'_>) -> Result<Outcome> {
         ("limits.api_key_free", "0".to_owned()),
         ("limits.session", "0".to_owned()),
         ("limits.deploy", "0".to_owned()),
+        ("limits.organization_free", "0".to_owned()),
+        ("limits.project_free", "0".to_owned()),
+        ("billing.plans_file", quoted(&plans_without_quotas(&chaos.ogeld, &folder.0)?)),
         ("log.filter", quoted("warn")),
     ];
     let script = format!("mount -t tmpfs -o size=8m tmpfs '{mounted}' && exec \"$@\"");

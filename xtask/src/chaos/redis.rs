@@ -15,6 +15,8 @@ use crate::Result;
 use crate::cluster::{Account, Cluster};
 use crate::http::Connection;
 
+/// How often the part about limits is tried until Redis answered everything in time.
+const TRIES: usize = 5;
 /// Requests an API key may make in one window, in the part about limits.
 const LIMIT: usize = 50;
 
@@ -125,10 +127,22 @@ pub(super) fn read(
     Ok(status)
 }
 
+/// Commands that had no answer from Redis in time, at all replicas.
+fn failures(cluster: &Cluster) -> Result<u64> {
+    let mut sum = 0;
+    for replica in &cluster.replicas {
+        let (_, page) = Connection::open(replica.operations)?.call("GET", "/metrics", &[], &[])?;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        let line = page.lines().find_map(|line| line.strip_prefix("ogel_redis_failures_total "));
+        sum += line.and_then(|number| number.trim().parse::<u64>().ok()).ok_or("no count of Redis's failures")?;
+    }
+    Ok(sum)
+}
+
 /// One key at three replicas at once: how many requests get through in one window?
 fn limits(chaos: &Chaos<'_>, outcome: &mut Outcome) -> Result {
     let mut cluster =
-        chaos.cluster(&[("limits.api_key_free", LIMIT.to_string()), ("limits.window_seconds", "30".to_owned())])?;
+        chaos.cluster(&[("limits.api_key_free", LIMIT.to_string()), ("limits.window_seconds", "3600".to_owned())])?;
     let admitted = |cluster: &Cluster, name: &str| -> Result<usize> {
         let account = cluster.sign_up(name)?;
         let admitted = AtomicUsize::new(0);
@@ -149,7 +163,16 @@ fn limits(chaos: &Chaos<'_>, outcome: &mut Outcome) -> Result {
         });
         Ok(admitted.into_inner())
     };
-    let with = admitted(&cluster, "limits-with-redis")?;
+    // The bound is for a Redis that answers in time, which on a busy machine it may not do at the first try.
+    let (mut with, mut late) = (0, u64::MAX);
+    for number in 0..TRIES {
+        let before = failures(&cluster)?;
+        with = admitted(&cluster, &format!("limits-with-redis-{number}"))?;
+        late = failures(&cluster)? - before;
+        if late == 0 {
+            break;
+        }
+    }
     if let Some(redis) = cluster.redis.take() {
         redis.kill()?;
     }
@@ -157,8 +180,10 @@ fn limits(chaos: &Chaos<'_>, outcome: &mut Outcome) -> Result {
     let replicas = cluster.replicas.len();
     outcome.note(format!("{} requests of one key at {replicas} replicas, {LIMIT} allowed", LIMIT * 2 * replicas));
     let bound = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    // What docs/operations.md promises: the leased shares in the first, one window per replica in the second.
-    outcome.at_most("admitted with Redis", bound(with), bound(LIMIT * 3 / 2));
+    // What docs/operations.md promises: one on credit at each replica in the first, one window per replica in the second.
+    let allowed = if late == 0 { LIMIT + replicas } else { LIMIT * replicas };
+    outcome.note(format!("{late} commands without Redis's answer in time while it was there"));
+    outcome.at_most("admitted with Redis", bound(with), bound(allowed));
     outcome.at_most("admitted without Redis", bound(without), bound(LIMIT * replicas));
     outcome.none("too few admitted", LIMIT.saturating_sub(with) + LIMIT.saturating_sub(without));
     Ok(())
