@@ -126,7 +126,7 @@ impl Ghost {
             let deadline = ctx.deadline.min(Instant::now() + self.0.config.call_timeout);
             let earlier_uncertain = &earlier_uncertain;
             async move {
-                let how = Sending { deadline, replay: call.repeat.replay(), log: ctx.attempts };
+                let how = Sending { deadline, replay: call.repeat.replay(), log: ctx.attempts, informational: None };
                 let mut error = match self.0.upstream.send_buffered_with(request?, how).await {
                     Ok(response) if response.status().is_success() => return Ok(response),
                     Ok(response) => GhostError::from_response(&response),

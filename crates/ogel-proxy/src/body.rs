@@ -1,26 +1,29 @@
 //! The body of a response while its connection is on loan: it streams piece by piece, watches for silence, tells a cut
-//! from an end, and gives the connection back at its end. Dropped earlier, it closes it. Refuses to buffer more than it
-//! is told to.
+//! from an end, and gives the connection back at its end. Dropped earlier, it closes it. A request that is still being
+//! sent goes on as the response is asked for. Refuses to buffer more than it is told to.
 //! Next: `pool.rs`, where the connection goes.
 
 use crate::{
+    delivery::Ticket,
     error::UpstreamError,
-    exchange::{Sender, Ticket, from_hyper},
+    exchange::{Exchange, Silence},
     headers::HeaderRules,
-    outgoing::{BodyStalled, Gate, Progress},
+    http1::{BodyLength, Chunk, ChunkDecoder},
+    outgoing::BodyStalled,
+    pool,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::{
-    error::Error,
-    future::Future,
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+/// From here on a body is read in large pieces.
+const MUCH: u64 = 64 << 10;
 
 pub(crate) async fn read_to_end(mut body: UpstreamBody, limit: usize) -> Result<Bytes, UpstreamError> {
     if body.size_hint().lower() > limit as u64 {
@@ -51,25 +54,39 @@ pub(crate) async fn read_to_end(mut body: UpstreamBody, limit: usize) -> Result<
 
 /// The body of a response, which holds its connection until it has been read to its end.
 pub struct UpstreamBody {
-    incoming: Incoming,
+    left: Left,
     lease: Option<Lease>,
     /// Of the trailers, those that may pass.
     trailers: Option<HeaderRules>,
-    /// Armed while we wait, so that a body that keeps coming costs no timer.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// For all of it, if it has to be whole by then.
+    deadline: Option<Instant>,
+}
+
+/// What has not been passed on yet.
+enum Left {
+    Bytes(u64),
+    Chunks(ChunkDecoder),
+    /// Whatever comes until the connection is closed.
+    All,
 }
 
 struct Lease {
-    sender: Sender,
-    /// Of a streamed request, whose body may still be on its way.
-    gate: Option<Arc<Gate>>,
+    exchange: Exchange,
+    /// Whether the connection may be used again.
+    persists: bool,
     ticket: Ticket,
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(incoming: Incoming, sender: Sender, gate: Option<Arc<Gate>>, ticket: Ticket) -> Self {
-        let mut body = Self { incoming, lease: Some(Lease { sender, gate, ticket }), trailers: None, stall: None };
-        if body.incoming.is_end_stream() {
+    pub(crate) fn new(exchange: Exchange, length: BodyLength, persists: bool, ticket: Ticket) -> Self {
+        let left = match length {
+            BodyLength::Exact(length) => Left::Bytes(length),
+            BodyLength::Chunked => Left::Chunks(ChunkDecoder::new()),
+            BodyLength::UntilClose => Left::All,
+        };
+        let lease = Some(Lease { exchange, persists, ticket });
+        let mut body = Self { left, lease, trailers: None, deadline: None };
+        if matches!(body.left, Left::Bytes(0)) {
             body.give_back();
         }
         body
@@ -80,53 +97,75 @@ impl UpstreamBody {
         self.trailers = Some(rules);
     }
 
+    /// All of it has to be there by then.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// What was sent of the request in vain (an early answer), or said after the end, is lost with the connection.
     fn give_back(&mut self) {
-        let Some(Lease { sender, gate, ticket }) = self.lease.take() else { return };
-        match gate {
-            // An early answer: the connection has half a request on it, and the upstream wants no more of it.
-            Some(gate) if !gate.is_finished() => gate.shut(),
-            _ => ticket.upstream.addresses.all()[ticket.at].pool.put(sender),
+        self.left = Left::Bytes(0);
+        let Some(Lease { exchange, persists, ticket }) = self.lease.take() else { return };
+        if let Some(connection) = exchange.into_reusable().filter(|_| persists) {
+            pool::put(&ticket.upstream, ticket.at, connection);
         }
     }
 
-    fn fail(&mut self, error: UpstreamError) -> UpstreamError {
-        let Some(Lease { gate, ticket, .. }) = self.lease.take() else { return error };
-        let cause = gate.as_ref().and_then(|gate| gate.failure());
-        let error = cause.map_or(error, |source| UpstreamError::RequestBody { source });
-        if let Some(gate) = gate {
-            gate.shut();
+    fn fail(&mut self, error: UpstreamError) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.left = Left::Bytes(0);
+        if let Some(Lease { ticket, .. }) = self.lease.take() {
+            ticket.upstream.broke_off(ticket.at, &error);
         }
-        ticket.upstream.broke_off(ticket.at, &error);
-        error
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// What of `unread` is the next frame, if any is.
+    fn next_frame(&mut self) -> Result<Next, UpstreamError> {
+        let Some(Lease { exchange, .. }) = &mut self.lease else { return Ok(Next::End(None)) };
+        let unread = &mut exchange.unread;
+        Ok(match &mut self.left {
+            Left::Bytes(0) => Next::End(None),
+            _ if unread.is_empty() => Next::Nothing,
+            Left::All => Next::Data(std::mem::take(unread)),
+            Left::Bytes(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
+                *left -= length as u64;
+                if length == unread.len() {
+                    Next::Data(std::mem::take(unread))
+                } else {
+                    Next::Data(unread.split_to(length))
+                }
+            }
+            Left::Chunks(decoder) => {
+                let (framing, chunk) = decoder.next(unread).map_err(UpstreamError::protocol)?;
+                unread.advance(framing);
+                match chunk {
+                    Chunk::Incomplete => Next::Nothing,
+                    Chunk::Data(length) => Next::Data(unread.split_to(length)),
+                    Chunk::End(trailers) => Next::End(trailers),
+                }
+            }
+        })
     }
 
     /// Whether the silence has lasted too long.
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
-        let Some(lease) = &self.lease else { return Poll::Pending };
-        let limits = &lease.ticket.upstream.limits;
-        let idle = limits.body_idle_timeout;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + idle)));
-        loop {
-            std::task::ready!(stall.as_mut().poll(cx));
-            let request = lease.gate.as_ref().filter(|gate| !gate.is_finished());
-            match request.map(|gate| gate.progress(limits.request_idle_timeout.max(idle), idle)) {
-                // The upstream answers as it reads, and the request still moves.
-                Some(Progress::PatientUntil(later)) => stall.as_mut().reset(later),
-                Some(Progress::SenderStalled) => {
-                    return Poll::Ready(UpstreamError::RequestBody { source: Arc::new(BodyStalled(idle)) });
-                }
-                Some(Progress::UpstreamStalled) | None => return Poll::Ready(UpstreamError::BodyIdleTimeout),
-            }
-        }
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        let Some(Lease { exchange, ticket, .. }) = &mut self.lease else { return Poll::Pending };
+        let limits = &ticket.upstream.limits;
+        let (idle, sender) = (limits.body_idle_timeout, limits.request_idle_timeout.max(limits.body_idle_timeout));
+        Poll::Ready(match ready!(exchange.poll_silence(sender, idle, self.deadline, cx)) {
+            Silence::Deadline => UpstreamError::Deadline { sent: true },
+            Silence::Sender => UpstreamError::RequestBody { source: Arc::new(BodyStalled(idle)) },
+            Silence::Upstream => UpstreamError::BodyIdleTimeout,
+        })
     }
 }
 
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        if let Some(Lease { gate: Some(gate), .. }) = &self.lease {
-            gate.shut();
-        }
-    }
+enum Next {
+    /// More has to be read.
+    Nothing,
+    Data(Bytes),
+    End(Option<http::HeaderMap>),
 }
 
 impl Body for UpstreamBody {
@@ -135,45 +174,64 @@ impl Body for UpstreamBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                this.stall = None;
-                if let Some(trailers) = frame.trailers_mut() {
-                    HeaderRules::retain_trailers(this.trailers.as_ref(), trailers);
-                    this.give_back();
-                } else if this.incoming.is_end_stream() {
-                    this.give_back();
+        let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
+        if let Err(error) = lease.exchange.send_on(cx) {
+            return this.fail(error);
+        }
+        loop {
+            match this.next_frame() {
+                Err(error) => return this.fail(error),
+                Ok(Next::Data(data)) => {
+                    if matches!(this.left, Left::Bytes(0)) {
+                        this.give_back();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Ok(Next::End(trailers)) => {
+                    this.give_back();
+                    let Some(mut trailers) = trailers else { return Poll::Ready(None) };
+                    HeaderRules::retain_trailers(this.trailers.as_ref(), &mut trailers);
+                    return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
+                }
+                Ok(Next::Nothing) => {}
             }
-            Poll::Ready(None) => {
-                this.give_back();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.fail(broken(error))))),
-            Poll::Pending => {
-                let error = std::task::ready!(this.poll_stall(cx));
-                Poll::Ready(Some(Err(this.fail(error))))
+            let much = match this.left {
+                Left::Bytes(left) => left >= MUCH,
+                Left::Chunks(_) | Left::All => false,
+            };
+            let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
+            match lease.exchange.poll_read(much, cx) {
+                Poll::Ready(Ok(piece)) if !piece.is_empty() => lease.exchange.unread = piece,
+                Poll::Ready(Ok(_)) if matches!(this.left, Left::All) => {
+                    this.lease = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(_)) => return this.fail(truncated(io::ErrorKind::UnexpectedEof.into())),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return this.fail(truncated(error));
+                }
+                Poll::Ready(Err(error)) => return this.fail(UpstreamError::reset(error)),
+                Poll::Pending => {
+                    let error = ready!(this.poll_silence(cx));
+                    return this.fail(error);
+                }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        matches!(self.left, Left::Bytes(0))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self.left {
+            Left::Bytes(left) => SizeHint::with_exact(left),
+            Left::Chunks(_) | Left::All => SizeHint::new(),
+        }
     }
 }
 
-/// A body that did not come to its end: cut off, or not what chunks look like.
-fn broken(error: hyper::Error) -> UpstreamError {
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof) => UpstreamError::Truncated { source: error.into() },
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other) => {
-            UpstreamError::protocol(error)
-        }
-        _ => from_hyper(error),
-    }
+/// A body that did not come to its end.
+fn truncated(error: io::Error) -> UpstreamError {
+    UpstreamError::Truncated { source: error.into() }
 }

@@ -1,223 +1,235 @@
-//! One request at one address: on a kept connection if there is one, else on a fresh one, with one timer for all its
-//! waits. Refuses to choose addresses and to try again elsewhere. Next: `body.rs`, the body of its response.
+//! One request on one connection, until the head of its response: the task that asks writes and reads by itself, with
+//! one timer for all its waits. What comes before the final answer (103) is told to whoever asked for it.
+//! Refuses to choose connections and to try again. Next: `body.rs`, the rest of the response.
 
 use crate::{
-    body::UpstreamBody,
+    connection::Connection,
     error::UpstreamError,
-    outgoing::{BodyStalled, Gate, OutgoingBody, Progress},
-    upstream::{Inner, Sending},
+    http1::{BodyLength, HeadError, ResponseHead, head::may_be_whole_now},
+    outgoing::{BodyStalled, OutgoingBody},
+    upload::{Upload, UploadError},
+    upstream::{Limits, OnInformational, Sending},
 };
-use http::{Request, Response, StatusCode, header};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, StatusCode};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
-use hyper_util::rt::TokioIo;
-use std::{pin::pin, sync::Arc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-pub(crate) type Sender = SendRequest<OutgoingBody>;
+/// Answers before the final one, to one request.
+const MAX_INFORMATIONAL: usize = 16;
 
-/// The request on its way: here until it is handed to a connection, and here again if not a byte of it was written.
-/// Lent and not passed on, because it is large and would be copied at each step.
-pub(crate) type Slot = Option<Request<OutgoingBody>>;
-
-/// A request under way at an address, until its response has ended.
-pub(crate) struct Ticket {
-    pub(crate) upstream: Arc<Inner>,
-    pub(crate) at: usize,
+/// A connection with a request on it.
+pub(crate) struct Exchange {
+    connection: Connection,
+    /// Until all of the request was sent.
+    upload: Option<Box<Upload>>,
+    /// Why the upstream takes no more of the request: nothing else can be said on this connection then.
+    refusal: Option<io::Error>,
+    /// Since when the upstream says nothing, if we wait for it.
+    silent_since: Option<Instant>,
+    /// Read and not looked at.
+    pub(crate) unread: Bytes,
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.upstream.addresses.all()[self.at].end();
-    }
+/// Who has been silent for too long.
+pub(crate) enum Silence {
+    Sender,
+    Upstream,
+    Deadline,
 }
 
-/// Sends what is in `slot`. After an error it is there again if it was certainly not sent.
-pub(crate) async fn at_address(
-    upstream: &Arc<Inner>,
-    at: usize,
-    slot: &mut Slot,
-    may_replay: bool,
-    how: Sending<'_>,
-) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let address = &upstream.addresses.all()[at];
-    address.begin();
-    let ticket = Ticket { upstream: upstream.clone(), at };
-    let Some(request) = slot.as_mut() else { return Err(UpstreamError::protocol("there is nothing to send")) };
-    request.headers_mut().insert(header::HOST, address.host.clone());
-    let gate = request.body().gate();
-    let log = |result: Result<StatusCode, &UpstreamError>, started: Instant, reused| {
-        if let Some(log) = how.log {
-            log.push(&address.label, result, started.elapsed(), reused);
-        }
-    };
+/// Why there is no response.
+pub(crate) struct Failure {
+    pub(crate) error: UpstreamError,
+    /// Whether nothing came back, so that asking again cannot bring a second answer.
+    pub(crate) is_unanswered: bool,
+}
 
-    let mut started = Instant::now();
-    let kept = match address.pool.take_ready() {
-        Some(sender) => Some(sender),
-        // Nothing waits for its turn: no timer.
-        None if address.pool.idle_connections() == 0 => None,
-        None => timeout_at(how.deadline, address.pool.take()).await.map_err(before_sending)?,
-    };
-    if let Some(sender) = kept {
-        let copy = if may_replay { slot.as_ref().and_then(copy) } else { None };
-        match exchange(&ticket, sender, slot, gate.as_ref(), started, how.deadline).await {
-            Ok((response, sender)) => {
-                log(Ok(response.status()), started, true);
-                upstream.addresses.worked(at);
-                return Ok(whole(response, sender, gate, ticket));
+impl Exchange {
+    /// Sends `request`, whose body it takes if it streams, and waits for the head of the response.
+    pub(crate) async fn run(
+        connection: Connection,
+        request: &mut Request<OutgoingBody>,
+        host: &HeaderValue,
+        started: Instant,
+        limits: &Limits,
+        how: Sending<'_>,
+    ) -> Result<(ResponseHead, BodyLength, Self), Failure> {
+        let to_head = *request.method() == Method::HEAD;
+        let upload = Upload::new(request, host, started);
+        let (silent_since, unread) = (Some(started), Bytes::new());
+        let mut exchange = Self { connection, upload: None, refusal: None, silent_since, unread };
+        let mut heads = Heads { partial: BytesMut::new(), informational: 0, has_begun: false };
+        let mut first = Some(upload);
+        let head = poll_fn(|cx| {
+            if let Some(upload) = first.take() {
+                exchange.begin(upload, cx)?;
             }
-            Err(error) => {
-                log(Err(&error), started, true);
-                // The connection was closed while it was idle. A request that was never written comes back whole.
-                if slot.is_none() {
-                    // A fresh connection: if several were closed at once, the next kept one would be dead as well.
-                    match (&error, copy) {
-                        (UpstreamError::Reset { .. }, Some(copy)) => *slot = Some(copy),
-                        _ => return Err(blamed(upstream, at, error)),
-                    }
-                }
+            exchange.poll_head(&mut heads, limits, how, cx)
+        });
+        let head = head.await.and_then(|head| {
+            let length = head.framing.response_body(head.is_11, head.status, to_head);
+            length.map(|length| (head, length)).map_err(UpstreamError::protocol)
+        });
+        match head {
+            Ok((head, length)) => Ok((head, length, exchange)),
+            Err(error) => Err(Failure { error, is_unanswered: !heads.has_begun }),
+        }
+    }
+
+    /// Most requests are sent at once: only one that is not is kept.
+    fn begin(&mut self, mut upload: Upload, cx: &mut Context<'_>) -> Result<(), UpstreamError> {
+        match upload.poll(&mut self.connection.stream, cx) {
+            Poll::Ready(outcome) => self.sent(outcome, upload.has_begun),
+            Poll::Pending => {
+                self.upload = Some(Box::new(upload));
+                Ok(())
             }
         }
-        started = Instant::now();
     }
-    let result = match timeout_at(how.deadline, open(upstream, at)).await {
-        Ok(Ok(sender)) => exchange(&ticket, sender, slot, gate.as_ref(), Instant::now(), how.deadline).await,
-        Ok(Err(error)) => Err(error),
-        Err(elapsed) => Err(before_sending(elapsed)),
-    };
-    match result {
-        Ok((response, sender)) => {
-            log(Ok(response.status()), started, false);
-            upstream.addresses.worked(at);
-            Ok(whole(response, sender, gate, ticket))
-        }
-        Err(error) => {
-            log(Err(&error), started, false);
-            Err(blamed(upstream, at, error))
-        }
+
+    /// Sends what can be sent of the request. Errors: its body is at fault.
+    pub(crate) fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), UpstreamError> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let Poll::Ready(outcome) = upload.poll(&mut self.connection.stream, cx) else { return Ok(()) };
+        let has_begun = upload.has_begun;
+        (self.upload, self.silent_since) = (None, None);
+        self.sent(outcome, has_begun)
     }
-}
 
-fn before_sending(_: tokio::time::error::Elapsed) -> UpstreamError {
-    UpstreamError::Deadline { sent: false }
-}
-
-fn blamed(upstream: &Inner, at: usize, error: UpstreamError) -> UpstreamError {
-    if error.is_upstreams_fault() {
-        upstream.addresses.failed(at);
-    }
-    error
-}
-
-fn copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
-    let mut copy = Request::new(request.body().copy()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
-fn whole(
-    response: Response<Incoming>,
-    sender: Sender,
-    gate: Option<Arc<Gate>>,
-    ticket: Ticket,
-) -> Response<UpstreamBody> {
-    response.map(|incoming| UpstreamBody::new(incoming, sender, gate, ticket))
-}
-
-async fn open(upstream: &Inner, at: usize) -> Result<Sender, UpstreamError> {
-    let address = &upstream.addresses.all()[at];
-    let limits = &upstream.limits;
-    let io = upstream.connector.open(&address.base, limits.connect_timeout).await?;
-    let mut builder = http1::Builder::new();
-    // hyper reads a head into one buffer and sends from another of the same size: this bounds what a slow upstream
-    // makes us hold of a streamed request, too.
-    builder.max_header_size(limits.max_head_bytes).max_buf_size(limits.max_head_bytes.max(64 << 10));
-    let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(from_hyper)?;
-    address.pool.count_opened();
-    // Ends when the sender is dropped or the other side closes; its errors reach the request that meets them.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "upstream connection ended");
+    /// An upstream that takes no more may have answered before: what it said is read first.
+    fn sent(&mut self, outcome: Result<(), UploadError>, has_begun: bool) -> Result<(), UpstreamError> {
+        match outcome {
+            Ok(()) => {}
+            Err(UploadError::Body(source)) => return Err(UpstreamError::RequestBody { source }),
+            Err(UploadError::Write(error)) if has_begun => self.refusal = Some(error),
+            Err(UploadError::Write(error)) => return Err(UpstreamError::Reset { sent: false, source: error.into() }),
         }
-    });
-    Ok(sender)
-}
+        Ok(())
+    }
 
-async fn exchange(
-    ticket: &Ticket,
-    mut sender: Sender,
-    slot: &mut Slot,
-    gate: Option<&Arc<Gate>>,
-    started: Instant,
-    deadline: Instant,
-) -> Result<(Response<Incoming>, Sender), UpstreamError> {
-    let limits = &ticket.upstream.limits;
-    let mut until = started + limits.first_byte_timeout;
-    let mut answer = pin!(sender.try_send_request(slot.take().unwrap_or_default()));
-    let response = loop {
-        match timeout_at(until.min(deadline), answer.as_mut()).await {
-            Ok(Ok(response)) => break response,
-            Ok(Err(mut failed)) => {
-                *slot = failed.take_message();
-                return Err(failure(failed.into_error(), slot.is_some(), gate));
+    fn poll_head(
+        &mut self,
+        heads: &mut Heads,
+        limits: &Limits,
+        how: Sending<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, UpstreamError>> {
+        self.send_on(cx)?;
+        while let Poll::Ready(piece) = self.connection.poll_read(false, cx) {
+            let piece = piece.and_then(|piece| if piece.is_empty() { Err(closed()) } else { Ok(piece) });
+            let piece = piece.map_err(|error| UpstreamError::reset(self.refusal.take().unwrap_or(error)))?;
+            if let Some((head, rest)) = heads.take(piece, limits.max_head_bytes, how.informational)? {
+                (self.unread, self.silent_since) = (rest, None);
+                return Poll::Ready(Ok(head));
             }
-            Err(_) if deadline <= until => return Err(UpstreamError::Deadline { sent: true }),
-            Err(_) => match gate.map(|gate| gate.progress(limits.request_idle_timeout, limits.first_byte_timeout)) {
-                Some(Progress::PatientUntil(later)) => until = later,
-                Some(Progress::SenderStalled) => {
-                    let source = Arc::new(BodyStalled(limits.request_idle_timeout));
-                    return Err(UpstreamError::RequestBody { source });
-                }
-                Some(Progress::UpstreamStalled) | None => return Err(UpstreamError::FirstByteTimeout),
-            },
         }
-    };
-    match check_framing(&response) {
-        Ok(()) => Ok((response, sender)),
-        Err(problem) => Err(UpstreamError::protocol(problem)),
+        let (sender, upstream) = (limits.request_idle_timeout, limits.first_byte_timeout);
+        Poll::Ready(Err(match ready!(self.poll_silence(sender, upstream, Some(how.deadline), cx)) {
+            Silence::Deadline => UpstreamError::Deadline { sent: true },
+            Silence::Sender => UpstreamError::RequestBody { source: Arc::new(BodyStalled(sender)) },
+            Silence::Upstream => UpstreamError::FirstByteTimeout,
+        }))
+    }
+
+    /// The next piece of the body; an empty one is the end of the connection.
+    pub(crate) fn poll_read(&mut self, much: bool, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let piece = ready!(self.connection.poll_read(much, cx));
+        self.silent_since = None;
+        Poll::Ready(piece)
+    }
+
+    /// Ready when a silence has lasted too long. `sender` and `upstream`: how long each may be silent. Asked when there
+    /// is nothing to read.
+    pub(crate) fn poll_silence(
+        &mut self,
+        sender: Duration,
+        upstream: Duration,
+        deadline: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Silence> {
+        let mut until = *self.silent_since.get_or_insert_with(Instant::now) + upstream;
+        let mut silence = Silence::Upstream;
+        if let Some(upload) = &self.upload {
+            // The request still moves: who is waited for is whoever keeps it from moving.
+            until = until.max(upload.moved + if upload.waits { sender } else { upstream });
+            silence = if upload.waits { Silence::Sender } else { Silence::Upstream };
+        }
+        let deadline = deadline.filter(|deadline| *deadline <= until);
+        ready!(self.connection.alarm.poll(deadline.unwrap_or(until), cx));
+        Poll::Ready(if deadline.is_some() { Silence::Deadline } else { silence })
+    }
+
+    /// The connection, if another request can be sent on it.
+    pub(crate) fn into_reusable(self) -> Option<Connection> {
+        let is_clean = self.upload.is_none() && self.refusal.is_none() && self.unread.is_empty();
+        is_clean.then_some(self.connection)
     }
 }
 
-fn failure(error: hyper::Error, is_unsent: bool, gate: Option<&Arc<Gate>>) -> UpstreamError {
-    if is_unsent {
-        return match from_hyper(error) {
-            UpstreamError::Reset { source, .. } => UpstreamError::Reset { sent: false, source },
-            error => error,
-        };
-    }
-    match gate {
-        // The stream's own error if there is one; else it was shorter than it had said.
-        Some(gate) => match gate.failure() {
-            Some(source) => UpstreamError::RequestBody { source },
-            None if error.is_user() => UpstreamError::RequestBody { source: Arc::new(error) },
-            None => from_hyper(error),
-        },
-        None => from_hyper(error),
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed before the answer was whole")
+}
+
+/// The heads that come before a body.
+struct Heads {
+    /// Of a head that came in several pieces.
+    partial: BytesMut,
+    informational: usize,
+    has_begun: bool,
+}
+
+impl Heads {
+    /// The final head, if `piece` completes it, and what follows it.
+    fn take(
+        &mut self,
+        piece: Bytes,
+        max_bytes: usize,
+        tell: Option<OnInformational<'_>>,
+    ) -> Result<Option<(ResponseHead, Bytes)>, UpstreamError> {
+        self.has_begun = true;
+        let mut text = piece;
+        if !self.partial.is_empty() {
+            let before = self.partial.len();
+            self.partial.extend_from_slice(&text);
+            if self.partial.len() < max_bytes && !may_be_whole_now(&self.partial, before) {
+                return Ok(None);
+            }
+            text = self.partial.split().freeze();
+        }
+        while !text.is_empty() {
+            let Some(head) = ResponseHead::parse(&text, max_bytes).map_err(protocol)? else {
+                self.partial.extend_from_slice(&text);
+                break;
+            };
+            text.advance(head.length);
+            if !head.status.is_informational() {
+                return Ok(Some((head, text)));
+            }
+            self.informational += 1;
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(UpstreamError::protocol("the upstream switched protocols without being asked"));
+            }
+            if self.informational > MAX_INFORMATIONAL {
+                return Err(UpstreamError::protocol("the upstream gives one answer after the other and none is final"));
+            }
+            // We ask for no 100: `Expect` is not sent.
+            if head.status != StatusCode::CONTINUE
+                && let Some(tell) = tell
+            {
+                tell(head.status, head.headers);
+            }
+        }
+        Ok(None)
     }
 }
 
-/// What hyper lets pass, but two readers may read in two ways.
-fn check_framing(response: &Response<Incoming>) -> Result<(), &'static str> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("the upstream switched protocols without being asked");
-    }
-    let mut encodings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(encoding) = encodings.next() {
-        if encodings.next().is_some() || !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err("the response has a transfer encoding that is not `chunked`");
-        }
-        if response.headers().contains_key(header::CONTENT_LENGTH) {
-            return Err("the response has a length and a transfer encoding");
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn from_hyper(error: hyper::Error) -> UpstreamError {
-    if error.is_parse() || error.is_user() { UpstreamError::protocol(error) } else { UpstreamError::reset(error) }
+fn protocol(error: HeadError) -> UpstreamError {
+    UpstreamError::protocol(error)
 }

@@ -100,7 +100,7 @@ impl ForwardRules {
         let mut headers = HeaderMap::with_capacity(from.len() + 16);
         self.response.copy(from, &mut headers);
         if *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED {
-            // The first of several: hyper has refused those that differ.
+            // The first of several: those that differ were refused.
             if let Some(length) = from.get(header::CONTENT_LENGTH).filter(|length| is_number(length)) {
                 headers.insert(header::CONTENT_LENGTH, length.clone());
             }

@@ -102,7 +102,7 @@ impl HeaderRules {
     }
 }
 
-fn may_trail(name: &str) -> bool {
+pub(crate) fn may_trail(name: &str) -> bool {
     !NEVER.contains(&name) && !NEVER_IN_TRAILERS.contains(&name)
 }
 

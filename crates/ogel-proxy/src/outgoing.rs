@@ -1,24 +1,23 @@
 //! The body of a request on its way to an upstream: bytes at hand, or a stream that is read as fast as the upstream
 //! takes it and no faster. Refuses to keep what it has passed on: a streamed body is sent once or not at all.
-//! Next: `upstream.rs`, which watches its progress through the [`Gate`].
+//! Next: `upload.rs`, which writes it.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use std::{
     error::Error,
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// Why a request's body ended early; shared, because the connection and the caller both are told.
 pub type BodyCause = Arc<dyn Error + Send + Sync>;
 type Boxed = Box<dyn Error + Send + Sync>;
-type Stream = Pin<Box<dyn Body<Data = Bytes, Error = Boxed> + Send>>;
+pub(crate) type Streamed = Pin<Box<dyn Body<Data = Bytes, Error = BodyCause> + Send>>;
 
 /// The request's body is larger than it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,24 +31,12 @@ pub struct BodyTooLarge {
 #[error("the request's body stopped coming for {0:?}")]
 pub struct BodyStalled(pub Duration);
 
-#[derive(Debug, thiserror::Error)]
-#[error("the response has ended, so the rest of the request is of no use")]
-struct NoLongerWanted;
-
 /// What a request carries.
-pub struct OutgoingBody(Kind);
+pub struct OutgoingBody(pub(crate) Kind);
 
-enum Kind {
+pub(crate) enum Kind {
     Buffered(Bytes),
-    /// Behind a pointer: requests are moved often, and most carry nothing.
-    Streamed(Box<Streamed>),
-}
-
-struct Streamed {
-    stream: Stream,
-    left: u64,
-    limit: u64,
-    gate: Arc<Gate>,
+    Streamed(Streamed),
 }
 
 impl OutgoingBody {
@@ -76,32 +63,7 @@ impl OutgoingBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        let stream = Box::pin(http_body_util::BodyExt::map_err(body, Into::into));
-        Self(Kind::Streamed(Box::new(Streamed { stream, left: limit, limit, gate: Arc::new(Gate::new()) })))
-    }
-
-    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
-        match &self.0 {
-            Kind::Buffered(_) => None,
-            Kind::Streamed(streamed) => Some(streamed.gate.clone()),
-        }
-    }
-
-    /// A second copy, if there can be one.
-    pub(crate) fn copy(&self) -> Option<Self> {
-        match &self.0 {
-            Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::Streamed(_) => None,
-        }
-    }
-}
-
-impl Drop for OutgoingBody {
-    fn drop(&mut self) {
-        // hyper lets go of a body once its length is reached, without asking whether more comes.
-        if let Kind::Streamed(streamed) = &self.0 {
-            streamed.gate.finish_if_sending();
-        }
+        Self(Kind::Streamed(Box::pin(Limited { body, left: limit, limit })))
     }
 }
 
@@ -126,161 +88,43 @@ impl fmt::Debug for OutgoingBody {
     }
 }
 
-impl Body for OutgoingBody {
+pin_project! {
+    struct Limited<B> {
+        #[pin]
+        body: B,
+        left: u64,
+        limit: u64,
+    }
+}
+
+impl<B> Body for Limited<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Boxed>,
+{
     type Data = Bytes;
     type Error = BodyCause;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCause>>> {
-        let Streamed { stream, left, limit, gate } = match &mut self.0 {
-            Kind::Buffered(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Kind::Buffered(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Streamed(streamed) => &mut **streamed,
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCause>>> {
+        let this = self.project();
+        let frame = match ready!(this.body.poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into().into()))),
+            None => return Poll::Ready(None),
         };
-        if gate.is_shut(cx) {
-            return Poll::Ready(Some(Err(Arc::new(NoLongerWanted))));
-        }
-        match stream.as_mut().poll_frame(cx) {
-            Poll::Pending => {
-                gate.waits();
-                Poll::Pending
-            }
-            Poll::Ready(None) => {
-                gate.end(Phase::Finished);
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(gate.fail(error.into())))),
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let Some(rest) = left.checked_sub(length) else {
-                    return Poll::Ready(Some(Err(gate.fail(Arc::new(BodyTooLarge { limit: *limit })))));
-                };
-                *left = rest;
-                if frame.is_trailers() || stream.is_end_stream() {
-                    gate.end(Phase::Finished);
-                } else {
-                    gate.moves();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-        }
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(left) = this.left.checked_sub(length) else {
+            return Poll::Ready(Some(Err(Arc::new(BodyTooLarge { limit: *this.limit }))));
+        };
+        *this.left = left;
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::Streamed(streamed) => streamed.stream.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streamed(streamed) => streamed.stream.size_hint(),
-        }
-    }
-}
-
-/// What the two ends of a request know of its streamed body: how far it is, why it broke off, that nobody wants the
-/// rest. Its mutex is held for a few instructions by one thread's tasks.
-pub(crate) struct Gate(Mutex<State>);
-
-struct State {
-    phase: Phase,
-    /// When a piece last went through.
-    moved: Instant,
-    /// Whether it is the sender of the request we wait for, and not the upstream.
-    waits: bool,
-    waker: Option<Waker>,
-}
-
-enum Phase {
-    Sending,
-    Finished,
-    Failed(BodyCause),
-    Shut,
-}
-
-/// What a body that has not been answered yet means.
-pub(crate) enum Progress {
-    /// It may stay silent until then.
-    PatientUntil(Instant),
-    /// Its sender has been silent for too long.
-    SenderStalled,
-    /// The upstream has been silent, or has taken nothing, for too long.
-    UpstreamStalled,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self(Mutex::new(State { phase: Phase::Sending, moved: Instant::now(), waits: false, waker: None }))
-    }
-
-    fn is_shut(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.0.lock();
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        matches!(state.phase, Phase::Shut)
-    }
-
-    fn waits(&self) {
-        self.0.lock().waits = true;
-    }
-
-    fn moves(&self) {
-        let mut state = self.0.lock();
-        (state.moved, state.waits) = (Instant::now(), false);
-    }
-
-    fn end(&self, phase: Phase) {
-        let mut state = self.0.lock();
-        (state.moved, state.waits, state.phase) = (Instant::now(), false, phase);
-    }
-
-    fn fail(&self, cause: BodyCause) -> BodyCause {
-        self.end(Phase::Failed(cause.clone()));
-        cause
-    }
-
-    /// Why the body broke off, if it did.
-    pub(crate) fn failure(&self) -> Option<BodyCause> {
-        match &self.0.lock().phase {
-            Phase::Failed(cause) => Some(cause.clone()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        matches!(self.0.lock().phase, Phase::Finished)
-    }
-
-    fn finish_if_sending(&self) {
-        let mut state = self.0.lock();
-        if matches!(state.phase, Phase::Sending) {
-            (state.moved, state.waits, state.phase) = (Instant::now(), false, Phase::Finished);
-        }
-    }
-
-    /// Ends a body that is still being sent.
-    pub(crate) fn shut(&self) {
-        let mut state = self.0.lock();
-        if matches!(state.phase, Phase::Sending) {
-            state.phase = Phase::Shut;
-            if let Some(waker) = state.waker.take() {
-                drop(state);
-                waker.wake();
-            }
-        }
-    }
-
-    /// `sender` and `upstream`: how long each may be silent.
-    pub(crate) fn progress(&self, sender: Duration, upstream: Duration) -> Progress {
-        let state = self.0.lock();
-        let patience = if state.waits { sender } else { upstream };
-        match state.moved + patience {
-            until if until > Instant::now() => Progress::PatientUntil(until),
-            _ if state.waits => Progress::SenderStalled,
-            _ => Progress::UpstreamStalled,
-        }
+        self.body.size_hint()
     }
 }

@@ -2,34 +2,43 @@
 //! lets the others expire. A connection is here only while nobody uses it.
 //!
 //! One list per address of an [`crate::Upstream`], which belongs to one data-plane thread (or to the control plane): the
-//! mutex is there for the type checker and is not contended. It is never held across an await.
+//! mutex is there for the type checker and is not contended. It is never held across an await. While the list is not
+//! empty, one task for all of it closes what has expired and what the other side has closed.
 //! Next: `upstream.rs`.
 
-use crate::{exchange::Sender, upstream::Limits};
+use crate::{
+    connection::Connection,
+    upstream::{Inner, Limits},
+};
 use parking_lot::Mutex;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 
-/// How long a connection that looks busy may take to become free: it has only to be polled once more.
-const BECOMES_READY_WITHIN: Duration = Duration::from_millis(20);
+/// How much longer than the idle time a connection may stay when nobody asks for it, in parts of that time.
+const SWEEPS_PER_IDLE_TIME: u32 = 4;
+const LEAST_BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 
 pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
     limits: Limits,
     opened: AtomicU64,
+    is_swept: AtomicBool,
 }
 
 struct Idle {
-    sender: Sender,
+    connection: Connection,
     since: Instant,
 }
 
 impl Pool {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { idle: Mutex::new(Vec::new()), limits, opened: AtomicU64::new(0) }
+        Self { idle: Mutex::new(Vec::new()), limits, opened: AtomicU64::new(0), is_swept: AtomicBool::new(false) }
     }
 
     pub(crate) fn count_opened(&self) {
@@ -44,51 +53,68 @@ impl Pool {
         self.idle.lock().len()
     }
 
-    /// The connection used last of those that can be used at once. One that was given back a moment ago has to be polled
-    /// once more; waiting for it needs a timer, and there is often another one below it.
-    pub(crate) fn take_ready(&self) -> Option<Sender> {
+    /// The connection used last that is still open and has said nothing since.
+    pub(crate) fn take(&self, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.lock();
-        let at = idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        let is_fresh = idle[at].since.elapsed() < self.limits.idle_timeout;
-        is_fresh.then(|| idle.remove(at).sender)
-    }
-
-    /// The connection used last that is still open.
-    pub(crate) async fn take(&self) -> Option<Sender> {
         loop {
-            let mut sender = self.pop()?;
-            if sender.is_ready() {
-                return Some(sender);
+            let mut newest = idle.pop()?;
+            if now.saturating_duration_since(newest.since) >= self.limits.idle_timeout {
+                // The newest has expired, so the others have too.
+                idle.clear();
+                return None;
             }
-            if !sender.is_closed() && matches!(timeout(BECOMES_READY_WITHIN, sender.ready()).await, Ok(Ok(()))) {
-                return Some(sender);
+            if newest.connection.is_silent() {
+                return Some(newest.connection);
             }
         }
     }
 
-    fn pop(&self) -> Option<Sender> {
-        let mut idle = self.idle.lock();
-        let newest = idle.pop()?;
-        if newest.since.elapsed() < self.limits.idle_timeout {
-            return Some(newest.sender);
+    /// Gives a connection back. The oldest go first when there are too many or they have expired. Whether nobody looks
+    /// after the idle ones yet.
+    fn put(&self, connection: Connection) -> bool {
+        if self.limits.max_idle_per_thread == 0 {
+            return false;
         }
-        // The newest has expired, so the others have too.
-        idle.clear();
-        None
-    }
-
-    /// Gives a connection back. The oldest go first when there are too many or they have expired.
-    pub(crate) fn put(&self, sender: Sender) {
-        if sender.is_closed() || self.limits.max_idle_per_thread == 0 {
-            return;
-        }
+        let now = Instant::now();
         let mut idle = self.idle.lock();
-        let expired = idle.iter().take_while(|idle| idle.since.elapsed() >= self.limits.idle_timeout).count();
+        let has_expired = |idle: &&Idle| now.saturating_duration_since(idle.since) >= self.limits.idle_timeout;
+        let expired = idle.iter().take_while(has_expired).count();
         let too_many = (idle.len() + 1).saturating_sub(self.limits.max_idle_per_thread);
         let leaving = expired.max(too_many);
         if leaving > 0 {
             idle.drain(..leaving);
         }
-        idle.push(Idle { sender, since: Instant::now() });
+        idle.push(Idle { connection, since: now });
+        !self.is_swept.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether anything is left after what has expired or said something is gone.
+    fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let mut idle = self.idle.lock();
+        idle.retain_mut(|idle| {
+            now.saturating_duration_since(idle.since) < self.limits.idle_timeout && idle.connection.is_silent()
+        });
+        // Under the lock, so that whoever adds one now starts the next sweeper.
+        self.is_swept.store(!idle.is_empty(), Ordering::Relaxed);
+        !idle.is_empty()
+    }
+}
+
+/// Gives a connection of the upstream's address `at` back.
+pub(crate) fn put(upstream: &Arc<Inner>, at: usize, connection: Connection) {
+    let pool = &upstream.addresses.all()[at].pool;
+    if pool.put(connection) {
+        tokio::spawn(sweep_until_empty(Arc::downgrade(upstream), at, pool.limits.idle_timeout / SWEEPS_PER_IDLE_TIME));
+    }
+}
+
+async fn sweep_until_empty(upstream: Weak<Inner>, at: usize, pause: Duration) {
+    loop {
+        sleep(pause.max(LEAST_BETWEEN_SWEEPS)).await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        if !upstream.addresses.all()[at].pool.sweep() {
+            return;
+        }
     }
 }

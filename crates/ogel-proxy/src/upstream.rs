@@ -1,12 +1,12 @@
 //! One HTTP/1.1 upstream at one or several addresses: sends a request on a kept connection or a fresh one, under a
 //! deadline.
 //!
-//! Make one per data-plane thread and one for the control plane, and clone it within: connections, and the tasks that
-//! drive them, then stay on the runtime that opened them. It refuses to judge answers (a 500 is a response) and to
+//! Make one per data-plane thread and one for the control plane, and clone it within: connections then stay on the
+//! runtime that opened them. It refuses to judge answers (a 500 is a response) and to
 //! retry, with two exceptions that no upstream can notice or mind: a kept connection may turn out to have been closed
 //! by the other side, and then a request that can be repeated is sent once more on a fresh one; and an address that
 //! cannot be connected to is replaced by another one, once. Dropping a future closes its connection.
-//! Next: `exchange.rs`, one request on one connection; `addresses.rs`, `breaker.rs`, `retry.rs`.
+//! Next: `delivery.rs`, one request at one address; `addresses.rs`, `breaker.rs`, `retry.rs`.
 
 use crate::{
     addresses::{Address, Addresses, EjectionConfig},
@@ -14,16 +14,15 @@ use crate::{
     body::{UpstreamBody, read_to_end},
     breaker::{Breaker, BreakerConfig, BreakerState, Judgement},
     connector::Connector,
+    delivery::{self, Ticket, Undelivered},
     error::UpstreamError,
-    exchange::{self, Ticket},
     outgoing::OutgoingBody,
     retry::Random,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, header};
-use http_body::Body;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// What one upstream may take.
 #[derive(Clone, Copy, Debug)]
@@ -73,14 +72,20 @@ pub enum Replay {
     Never,
 }
 
+/// Told of each answer that comes before the final one: 103 Early Hints, as it came, unfiltered. At most 16 for each
+/// attempt; 100 is not told, because no request of ours asks for it. Has to return at once.
+pub type OnInformational<'a> = &'a (dyn Fn(StatusCode, HeaderMap) + Send + Sync);
+
 /// How one request is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// For the head of the response.
     pub deadline: Instant,
     pub replay: Replay,
     /// Where each attempt is noted.
     pub log: Option<&'a AttemptLog>,
+    /// `None`: such answers are read and dropped.
+    pub informational: Option<OnInformational<'a>>,
 }
 
 /// What an upstream with several addresses or a breaker needs.
@@ -210,7 +215,7 @@ impl Upstream {
         deadline: Instant,
         replay: Replay,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        self.send_with(request.map(Into::into), Sending { deadline, replay, log: None }).await
+        self.send_with(request.map(Into::into), Sending { deadline, replay, log: None, informational: None }).await
     }
 
     /// Sends `request` and waits for the head of the response, at most until the deadline. Only path and query of its
@@ -251,7 +256,8 @@ impl Upstream {
         deadline: Instant,
         replay: Replay,
     ) -> Result<Response<Bytes>, UpstreamError> {
-        self.send_buffered_with(request.map(Into::into), Sending { deadline, replay, log: None }).await
+        self.send_buffered_with(request.map(Into::into), Sending { deadline, replay, log: None, informational: None })
+            .await
     }
 
     /// [`Self::send_with`], and reads the body as well, at most `max_response_bytes` of it, until the deadline.
@@ -260,9 +266,9 @@ impl Upstream {
         request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<Bytes>, UpstreamError> {
-        let (head, body) = self.send_with(request, how).await?.into_parts();
-        let read = timeout_at(how.deadline, read_to_end(body, self.0.limits.max_response_bytes));
-        let body = read.await.map_err(|_| UpstreamError::Deadline { sent: true })??;
+        let (head, mut body) = self.send_with(request, how).await?.into_parts();
+        body.set_deadline(how.deadline);
+        let body = read_to_end(body, self.0.limits.max_response_bytes).await?;
         Ok(Response::from_parts(head, body))
     }
 
@@ -271,22 +277,21 @@ impl Upstream {
         mut request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        prepare(&mut request);
         let may_replay = match how.replay {
             Replay::Keyed => true,
             Replay::Never => false,
             Replay::BySafety => matches!(*request.method(), Method::GET | Method::HEAD),
         };
-        let mut slot = Some(request);
         let mut at = self.0.addresses.pick(None);
         let mut goes_elsewhere = self.0.addresses.all().len() > 1;
         loop {
-            match exchange::at_address(&self.0, at, &mut slot, may_replay, how).await {
-                Err(error) if goes_elsewhere && slot.is_some() && leaves_time(&error) => {
+            match delivery::at_address(&self.0, at, &mut request, may_replay, how).await {
+                Ok(response) => return Ok(response),
+                Err(Undelivered { error, is_unsent: true }) if goes_elsewhere && leaves_time(&error) => {
                     goes_elsewhere = false;
                     at = self.0.addresses.pick(Some(at));
                 }
-                result => return result,
+                Err(Undelivered { error, .. }) => return Err(error),
             }
         }
     }
@@ -294,27 +299,4 @@ impl Upstream {
 
 fn leaves_time(error: &UpstreamError) -> bool {
     !matches!(error, UpstreamError::Deadline { .. })
-}
-
-/// Makes the head ours where it says how the message travels.
-fn prepare(request: &mut Request<OutgoingBody>) {
-    let target = match request.uri().path_and_query() {
-        Some(target) => Uri::from(target.clone()),
-        None => Uri::from_static("/"),
-    };
-    *request.uri_mut() = target;
-    *request.version_mut() = http::Version::HTTP_11;
-    let is_empty = request.body().is_end_stream();
-    let has_length = request.body().size_hint().exact().is_some();
-    let needs_length = is_empty && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    let headers = request.headers_mut();
-    for framing in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT] {
-        headers.remove(framing);
-    }
-    if needs_length {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    } else if !is_empty && (!has_length || headers.contains_key(header::TRAILER)) {
-        // Said here, because hyper would leave out the body of a GET; and trailers have no place behind a length.
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
 }

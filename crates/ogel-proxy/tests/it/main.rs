@@ -11,3 +11,4 @@ mod sockets;
 mod streaming;
 mod upstream;
 mod websocket;
+mod wire;

@@ -105,7 +105,7 @@ async fn every_attempt_is_in_the_log() {
         let log = AttemptLog::new();
         let request = Request::builder().uri("/x").body(OutgoingBody::empty()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let how = Sending { deadline, replay: Replay::Never, log: Some(&log) };
+        let how = Sending { deadline, replay: Replay::Never, log: Some(&log), informational: None };
         upstream.send_buffered_with(request, how).await.unwrap();
         let reused: Vec<_> = log.attempts().iter().map(|attempt| attempt.reused).collect();
         lines.push((log.to_string(), reused));

@@ -97,7 +97,12 @@ pub(crate) async fn forward(context: &RequestContext, mut request: Request) -> R
         return Err(Failure::body_too_large(context.body_limit as u64));
     }
     let method = request.method().clone();
-    let sending = Sending { deadline: context.deadline, replay: Replay::BySafety, log: Some(&context.attempts) };
+    let sending = Sending {
+        deadline: context.deadline,
+        replay: Replay::BySafety,
+        log: Some(&context.attempts),
+        informational: None,
+    };
     let outgoing = outgoing(context, studio, request)?;
     let outgoing = outgoing.map(|body| OutgoingBody::limited(body, context.body_limit as u64));
     let answer = studio.send_with(outgoing, sending).await?;
