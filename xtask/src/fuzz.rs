@@ -5,7 +5,7 @@ use crate::workspace::Workspace;
 use crate::{Result, shell, tools};
 
 const VERSION: &str = "0.13.1";
-const TARGETS: &[&str] = &["path", "headers", "id", "frame", "chunks", "response"];
+const TARGETS: &[&str] = &["path", "headers", "id", "frame", "chunks", "request", "response"];
 
 /// `seconds` for each target.
 pub(crate) fn run(workspace: &Workspace, seconds: u32) -> Result {

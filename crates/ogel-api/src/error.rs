@@ -60,7 +60,8 @@ error_table! {
     InvalidCursor = "INVALID_CURSOR", BAD_REQUEST, retry: false;
     /// The path has dot segments, doubled slashes or escapes that could mean another path. Send it plainly.
     InvalidPath = "INVALID_PATH", BAD_REQUEST, retry: false;
-    /// The request's head is not plain HTTP: no `Host`, two of them, or a target that names another host.
+    /// The request's head is not plain HTTP: a line without CR and LF, two lengths, no `Host` or two of them, or a target
+    /// that names another host.
     InvalidRequest = "INVALID_REQUEST", BAD_REQUEST, retry: false;
     /// `repoUrl` is not a URL git could clone from.
     InvalidRepoUrl = "INVALID_REPO_URL", BAD_REQUEST, retry: false;
@@ -116,7 +117,11 @@ error_table! {
     IdempotencyKeyInUse = "IDEMPOTENCY_KEY_IN_USE", CONFLICT, retry: true;
     /// This `Idempotency-Key` was used with another body. Use a fresh key.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY, retry: false;
-    /// The body stopped coming before it was complete.
+    /// The request line is longer than is read. Send a shorter path or query.
+    UriTooLong = "URI_TOO_LONG", URI_TOO_LONG, retry: false;
+    /// The request's headers are more, or longer, than is read.
+    HeadersTooLarge = "HEADERS_TOO_LARGE", REQUEST_HEADER_FIELDS_TOO_LARGE, retry: false;
+    /// The request's head or body stopped coming before it was complete.
     RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT, retry: true;
     /// The body is larger than this operation takes.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE, retry: false;

@@ -7,6 +7,7 @@
 //!
 //! # Layout
 //! - [`head`]: heads, their limits, and their headers without a copy of each value
+//! - [`request`]: the head of a request, as a stranger sends it
 //! - [`framing`]: `Content-Length`, `Transfer-Encoding` and `Connection`, judged strictly for requests and a little less
 //!   so for responses
 //! - [`chunks`]: the chunked encoding, both ways
@@ -14,7 +15,9 @@
 pub mod chunks;
 pub mod framing;
 pub mod head;
+pub mod request;
 
 pub use chunks::{Chunk, ChunkDecoder, ChunkError, ChunkHead};
 pub use framing::{BodyLength, FramingError, FramingFields, Side};
 pub use head::{HeadError, ResponseHead};
+pub use request::{HeadSearch, RequestError, RequestHead};

@@ -3,16 +3,17 @@
 //! The kernel spreads connections over the listeners (`SO_REUSEPORT`); from there on a connection never leaves its
 //! thread, so that what is hot stays in one core's cache and no queue is shared.
 //!
-//! Next: [`connection`], one connection from its first byte to its last; [`core`], what a thread has to itself.
+//! Next: [`connection`], one connection from its first byte to its last; [`http1`], how most of them speak; [`core`], what a thread has to itself.
 
 mod connection;
 mod core;
+mod http1;
 mod peer;
-mod rest;
 mod stall;
 mod tls;
 
 pub(crate) use self::core::{Core, Counted};
+pub(crate) use http1::{Switch, Switched};
 pub(crate) use peer::Peer;
 pub use tls::Tls;
 
@@ -131,9 +132,7 @@ async fn serve(app: &App, core: Arc<Core>, listeners: Vec<std::net::TcpListener>
     let ended = async {
         accepting.wait().await;
         connections.close();
-        app.streams.close();
-        let drained = async { tokio::join!(connections.wait(), app.streams.wait()) };
-        if tokio::time::timeout(drain, drained).await.is_err() {
+        if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             tracing::warn!("requests were still running when the time to drain was over");
         }
     };

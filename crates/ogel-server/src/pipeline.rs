@@ -18,7 +18,7 @@ mod identify;
 mod target;
 mod trace;
 
-pub(crate) use body::Stalled;
+pub(crate) use body::{Stalled, watched};
 pub(crate) use conditional::{IfMatch, Version, tag_of};
 pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
 pub(crate) use cross_site::refuse_foreign;
@@ -36,7 +36,6 @@ use context::Known;
 use finish::{Record, Timing};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use ogel_api::error::{Error, ErrorCode};
 use ogel_proxy::AttemptLog;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -47,7 +46,7 @@ pub(crate) async fn live(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    request: Request<Incoming>,
+    request: Request<Body>,
 ) -> Response<Body> {
     let _in_flight = Counted::new(&core.counters.in_flight);
     let settings = core.app.config();
@@ -69,11 +68,17 @@ pub(crate) async fn live(
     finish::finish(core, &settings, &record, answer, origin)
 }
 
+/// The answer where there is no request: its head was refused, or did not come.
+pub(crate) fn refused(core: &Core, peer: &Peer, failure: Failure) -> Response<Body> {
+    let record = Record::of_nothing(core, peer);
+    finish::finish(core, &core.app.config(), &record, failure.into_response(), None)
+}
+
 async fn steps(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    request: Request<Incoming>,
+    mut request: Request<Body>,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
@@ -121,8 +126,6 @@ async fn steps(
         payer: std::sync::OnceLock::new(),
     });
     record.context = Some(context.clone());
-    let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
-    let mut request = request.map(|body| body::watched(body, stall));
     // 10. The resource table. What another backend answers goes straight there, and watches its deadline itself; the
     // rest of the table the router knows as routes.
     let answer = if forwarded {

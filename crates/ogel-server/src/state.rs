@@ -92,8 +92,6 @@ pub struct AppState {
     pub closing: CancellationToken,
     /// Says "we are shutting down" to connections, streams and background tasks.
     pub shutdown: CancellationToken,
-    /// WebSockets that must say goodbye before their thread ends.
-    pub streams: TaskTracker,
     /// Background work that must end before the process does.
     pub background: TaskTracker,
     control: Handle,
@@ -169,7 +167,6 @@ impl AppState {
             uses: Uses::default(),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
-            streams: TaskTracker::new(),
             background: TaskTracker::new(),
             studio_database,
             settings: Current::new(config),

@@ -3,42 +3,26 @@
 
 use super::{
     Core, Counted, Peer, Tls,
-    rest::{self, Ended, Socket},
+    http1::{self, Answer, Rules, Socket},
     stall::Watched,
 };
 use crate::{pipeline, settings::Settings};
 use axum::{Router, body::Body};
-use bytes::Bytes;
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{Request, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-/// Bytes of a request head. hyper answers 431 once it has read so many, which it may do up to one read later, and to more
-/// than 100 header fields: its own default, which unlike any number said here costs no allocation.
-const MAX_HEAD: usize = 32 << 10;
+/// Bytes of a request's headers in HTTP/2.
+const MAX_HEAD: u32 = 32 << 10;
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;
 
 /// How this thread speaks.
 pub(super) struct Protocols {
-    http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     routes: Router,
     tls: Option<Tls>,
@@ -56,18 +40,15 @@ enum Version {
 impl Protocols {
     pub(super) fn new(settings: &Settings, routes: Router, tls: Option<Tls>) -> Self {
         let head = Duration::from_secs(settings.server.header_timeout_seconds.max(1));
-        let mut http1 = http1::Builder::new();
-        // How long a request head may take is [`rest`]'s to say.
-        http1.max_buf_size(MAX_HEAD);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .max_header_list_size(MAX_HEAD)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
-        Self { http1, http2, routes, tls, head, stall }
+        Self { http2, routes, tls, head, stall }
     }
 }
 
@@ -126,7 +107,7 @@ async fn version_of(stream: &TcpStream) -> io::Result<Version> {
 
 async fn speak<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S, version: Version)
 where
-    S: Socket + AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Socket,
 {
     match version {
         Version::Http1 => speak_http1(core, protocols, peer, stream).await,
@@ -134,44 +115,22 @@ where
     }
 }
 
-/// In turns: hyper while there is something to do, and a bare socket while there is not.
-async fn speak_http1<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, mut stream: S)
-where
-    S: Socket + AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut unused = Bytes::new();
-    loop {
-        let watched = Watched::new(stream, unused, protocols.stall);
-        let signs = watched.signs.clone();
-        let service = service_fn(|request: Request<Incoming>| {
-            signs.request();
-            answer(core, protocols, peer, request)
-        });
-        let leave = core.app.shutdown.cancelled();
-        match Box::pin(rest::until_idle(&protocols.http1, protocols.head, watched, service, leave)).await {
-            Ended::Closed => return,
-            Ended::Resting(rested, read) => (stream, unused) = (rested, read),
-        }
-        if !unused.is_empty() {
-            continue;
-        }
-        let _resting = Counted::new(&core.counters.connections_resting);
-        tokio::select! {
-            biased;
-            // Woken by an end or an error, too: hyper then finds out which.
-            _ = stream.tcp().readable() => {}
-            () = core.app.shutdown.cancelled() => return,
-            () = tokio::time::sleep(protocols.head) => return,
-        }
-    }
+async fn speak_http1<S: Socket>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S) {
+    let answer = |request| answer(core, protocols, peer, request);
+    let rules = Rules { answer, head: protocols.head, stall: protocols.stall };
+    http1::serve(core, peer, &rules, stream).await;
 }
 
 async fn speak_http2<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(|request: Request<Incoming>| answer(core, protocols, peer, request));
-    let stream = TokioIo::new(Watched::new(stream, Bytes::new(), protocols.stall));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let request = request.map(|body| pipeline::watched(body, &core.app.config()));
+        let answer = answer(core, protocols, peer, request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let stream = TokioIo::new(Watched::new(stream, protocols.stall));
     let mut connection = pin!(protocols.http2.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -187,12 +146,10 @@ where
 }
 
 /// Boxed per request, so that a connection does not hold room for one while it has none.
-fn answer(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, request: Request<Incoming>) -> Answer {
+fn answer(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, request: Request<Body>) -> Answer {
     let (core, peer, routes) = (core.clone(), peer.clone(), protocols.routes.clone());
-    Box::pin(async move { Ok(pipeline::live(&core, &peer, &routes, request).await) })
+    Box::pin(async move { pipeline::live(&core, &peer, &routes, request).await })
 }
-
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use crate::{
 use ogel_ghost::Ghost;
 use ogel_proxy::Upstream;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 type SetUp = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,6 +23,8 @@ pub(crate) struct Core {
     /// What its answers count for billing.
     pub(crate) usage: Arc<ThreadUsage>,
     pub(crate) callers: ThreadCallers,
+    /// Says that we stop. The thread's own, because each connection waits for it.
+    pub(crate) shutdown: CancellationToken,
     /// For ids, which need to be distinct and not secret: a system call less per request.
     pub(crate) entropy: Entropy,
 }
@@ -39,6 +42,7 @@ impl Core {
             counters,
             usage: Arc::new(app.metering.of_a_thread()),
             callers: ThreadCallers::default(),
+            shutdown: app.shutdown.child_token(),
             entropy: Entropy::seeded(app.world.entropy.next()),
             app: app.clone(),
         }))

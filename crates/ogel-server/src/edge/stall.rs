@@ -1,13 +1,10 @@
 //! A byte stream that gives up when nothing it writes is taken: a client that stops reading must not hold an answer, and
-//! what the answer holds, for ever. It also tells what it sees to [`Signs`].
+//! what the answer holds, for ever. For HTTP/2; HTTP/1.1 has a timer for all that it waits for.
 
-use super::rest::Signs;
-use bytes::{Buf as _, Bytes};
 use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,21 +15,14 @@ use tokio::{
 
 pub(super) struct Watched<S> {
     stream: S,
-    pub(super) signs: Arc<Signs>,
-    /// What was read of the stream before, and is read first.
-    rest: Bytes,
     stall_after: Duration,
     /// Armed while a write waits, so that a client that keeps reading costs no timer.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, rest: Bytes, stall_after: Duration) -> Self {
-        Self { stream, signs: Arc::default(), rest, stall_after, stall: None }
-    }
-
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    pub(super) fn new(stream: S, stall_after: Duration) -> Self {
+        Self { stream, stall_after, stall: None }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -48,25 +38,12 @@ impl<S> Watched<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.rest.is_empty() {
-            let count = self.rest.len().min(buf.remaining());
-            buf.put_slice(&self.rest[..count]);
-            self.rest.advance(count);
-            self.signs.read();
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        let progress = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.signs.read();
-        }
-        progress
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.signs.written(true);
         let progress = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(cx, progress)
     }
@@ -76,7 +53,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.signs.written(true);
         let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.watch(cx, progress)
     }
@@ -87,9 +63,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.stream).poll_flush(cx);
-        if progress.is_ready() {
-            self.signs.written(false);
-        }
         self.watch(cx, progress)
     }
 
@@ -107,7 +80,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_stops_ends_the_connection_and_a_slow_one_does_not() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut ours = Watched::new(ours, Bytes::new(), Duration::from_secs(30));
+        let mut ours = Watched::new(ours, Duration::from_secs(30));
         let slow = async {
             let mut byte = [0; 16];
             for _ in 0..4 {

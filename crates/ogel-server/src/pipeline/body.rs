@@ -1,9 +1,9 @@
 //! The request's body as handlers get it: as it comes, but not for ever.
 
-use axum::body::Body;
+use crate::settings::Settings;
+use axum::{BoxError, body::Body};
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use std::{
     future::Future,
     pin::Pin,
@@ -12,11 +12,15 @@ use std::{
 };
 use tokio::time::{Sleep, sleep};
 
-/// A body that fails once nothing of it has come for `stall_after`.
-pub(crate) fn watched(body: Incoming, stall_after: Duration) -> Body {
+/// A body that fails once nothing of it has come for `server.stall_timeout_seconds`.
+pub(crate) fn watched<B>(body: B, settings: &Settings) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     if body.is_end_stream() {
         return Body::empty();
     }
+    let stall_after = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
     Body::new(Watched { body, stall_after, stall: None })
 }
 
@@ -25,14 +29,17 @@ pub(crate) fn watched(body: Incoming, stall_after: Duration) -> Body {
 #[error("nothing of the request's body came for {} seconds", .0.as_secs())]
 pub(crate) struct Stalled(Duration);
 
-struct Watched {
-    body: Incoming,
+struct Watched<B> {
+    body: B,
     stall_after: Duration,
     /// Armed while we wait, so that a body that keeps coming costs no timer.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl http_body::Body for Watched {
+impl<B> http_body::Body for Watched<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -13,12 +13,12 @@ use crate::{
 };
 use axum::{body::Body, extract::MatchedPath};
 use chrono::{DateTime, Utc};
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use ogel_api::error::Error;
 use ogel_proxy::AttemptLog;
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,9 +37,6 @@ pub(super) struct Record {
     pub timing: Timings,
     at: DateTime<Utc>,
     method: Method,
-    is_http1: bool,
-    /// A body whose length may have been said twice: see [`finish`].
-    was_chunked: bool,
 }
 
 /// Parts of the work that `Server-Timing` tells apart.
@@ -88,9 +85,15 @@ impl Record {
             timing: Timings { started: Instant::now(), ended: [None; 2] },
             at: core.app.world.now(),
             method: request.method().clone(),
-            is_http1: request.version() <= Version::HTTP_11,
-            was_chunked: request.headers().contains_key(header::TRANSFER_ENCODING),
         }
+    }
+
+    /// Where there was no request, or none that can be believed.
+    pub(super) fn of_nothing(core: &Core, peer: &Peer) -> Self {
+        let mut record = Self::begin(core, peer, &Request::new(()));
+        record.noun = None;
+        record.method = Method::from_bytes(b"-").unwrap_or_default();
+        record
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -139,11 +142,6 @@ pub(super) fn finish(
     core.counters.upstream_failures.add(failed as u64);
     if settings.server.server_timing {
         headers.insert(SERVER_TIMING, record.timing.header(&mut text, took, upstream));
-    }
-    // A request whose length could be read in two ways ends its connection (RFC 9112 6.3): nothing can hide behind it.
-    // And a process that leaves lets its clients go, answer by answer.
-    if record.is_http1 && (record.was_chunked || core.app.leaving.load(Ordering::Relaxed)) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     log(core, record, &answer, failure.as_deref(), took);
     core.counters.request(record.noun, answer.status(), took);

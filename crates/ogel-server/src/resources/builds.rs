@@ -15,7 +15,7 @@ use crate::{
     state::App,
 };
 use axum::{
-    extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
+    extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -26,6 +26,7 @@ use ogel_api::{
     organizations::Role,
     page::{DEFAULT_LOG_LIMIT, MAX_LOG_LIMIT},
 };
+use ogel_proxy::accept_key;
 use ogel_store::{DeploymentFilter, Page, Viewer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -183,7 +184,7 @@ async fn get_build_logs(
     context: RequestContext,
     request: Request,
 ) -> Result<Response> {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let text =
         |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Ok(last) = text(header::HeaderName::from_static("last-event-id")).trim().parse() {
@@ -207,14 +208,11 @@ async fn get_build_logs(
     };
     let (row, source) = app.on_control(look_up).await??;
     if wants_websocket {
-        let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
-            Ok(upgrade) => upgrade,
-            Err(rejection) => {
-                let message = "this is not a WebSocket handshake; send `Connection: Upgrade` with version 13 and a key";
-                return Err(Error::new(ogel_api::error::ErrorCode::InvalidValue, message).caused_by(rejection).into());
-            }
+        let Some(accept) = accept_key(&parts.headers) else {
+            let message = "this is not a WebSocket handshake; send `Connection: Upgrade` with version 13 and a key";
+            return Err(Failure::new(ogel_api::error::ErrorCode::InvalidValue, message));
         };
-        return Ok(logs::websocket(&app, upgrade, row, query.after));
+        return Ok(logs::websocket(&app, accept, row, query.after));
     }
     let Some(source) = source else { return Ok(logs::events(&app, row, query.after)) };
     let page = logs::page(&context, source, query.after, query.limit).await?;

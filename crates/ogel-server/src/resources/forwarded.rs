@@ -4,6 +4,7 @@
 //! the cookie or token that we pass on to it and to nobody else.
 
 use crate::{
+    edge::Switch,
     error::{Failure, Result},
     extract::is_json,
     header_text::HeaderText,
@@ -12,10 +13,9 @@ use crate::{
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header, request::Parts},
     response::IntoResponse as _,
 };
-use hyper_util::rt::TokioIo;
 use ogel_api::error::{Error, ErrorCode, Source};
 use ogel_proxy::{
     ForwardRules, OutgoingBody, RelayLimits, Replay, Sending, Upstream, UpstreamError, WebSocketLimits, accept_key,
@@ -85,13 +85,13 @@ const RESPONSE: &[&str] = &[
 ];
 
 /// Called by the pipeline itself: of what is passed on as it is, a router has nothing to find out.
-pub(crate) async fn forward(context: &RequestContext, mut request: Request) -> Result<Response<Body>> {
+pub(crate) async fn forward(context: &RequestContext, request: Request) -> Result<Response<Body>> {
     let studio = context.core.studio.as_ref().ok_or_else(|| Error::internal("no backend to forward to"))?;
     if request.headers().contains_key(header::COOKIE) {
         pipeline::refuse_foreign(&context.core.app, &request)?;
     }
     if request.headers().contains_key(header::UPGRADE) && accept_key(request.headers()).is_some() {
-        return Box::pin(upgrade(context, studio, &mut request)).await;
+        return Box::pin(upgrade(context, studio, request.into_parts().0)).await;
     }
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
         return Err(Failure::body_too_large(context.body_limit as u64));
@@ -142,14 +142,11 @@ fn is_page_of_a_failure(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// A WebSocket: Studio's side is opened first, so that a refusal is an ordinary answer.
-async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Request) -> Result<Response<Body>> {
+async fn upgrade(context: &RequestContext, studio: &Upstream, request: Parts) -> Result<Response<Body>> {
     let app = &context.core.app;
-    let accept = accept_key(request.headers()).ok_or_else(|| Error::internal("no handshake"))?;
-    let on_upgrade = hyper::upgrade::on(&mut *request);
-    let mut head = http::Request::new(());
-    (*head.uri_mut(), *head.headers_mut()) = (request.uri().clone(), request.headers().clone());
-    let protocols = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
-    let mut outgoing = outgoing(context, studio, head)?;
+    let accept = accept_key(&request.headers).ok_or_else(|| Error::internal("no handshake"))?;
+    let protocols = request.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
+    let mut outgoing = outgoing(context, studio, http::Request::from_parts(request, ()))?;
     if let Some(protocols) = protocols {
         outgoing.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
     }
@@ -173,17 +170,12 @@ async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Requ
     })?;
     let idle_timeout = Duration::from_secs(app.config().studio.idle_seconds.max(1));
     let shutdown = app.shutdown.clone();
-    app.streams.spawn(async move {
-        match on_upgrade.await {
-            Ok(client) => {
-                let client = accept_websocket(TokioIo::new(client), &limits).await;
-                let limits = RelayLimits { idle_timeout, ..RelayLimits::default() };
-                let relayed = relay(client, upstream, &limits, shutdown.cancelled()).await;
-                tracing::debug!(?relayed, "a WebSocket ended");
-                drop(place);
-            }
-            Err(error) => tracing::debug!(%error, "a client left before its WebSocket began"),
-        }
+    let switch = Switch::to(move |client| async move {
+        let client = accept_websocket(client, &limits).await;
+        let limits = RelayLimits { idle_timeout, ..RelayLimits::default() };
+        let relayed = relay(client, upstream, &limits, shutdown.cancelled()).await;
+        tracing::debug!(?relayed, "a WebSocket ended");
+        drop(place);
     });
     let mut response = (StatusCode::SWITCHING_PROTOCOLS, Body::empty()).into_response();
     let headers = response.headers_mut();
@@ -193,5 +185,6 @@ async fn upgrade(context: &RequestContext, studio: &Upstream, request: &mut Requ
     if let Some(protocol) = answered.get(header::SEC_WEBSOCKET_PROTOCOL) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
     }
+    response.extensions_mut().insert(switch);
     Ok(response)
 }

@@ -11,6 +11,7 @@ mod billing;
 mod bridge;
 mod builds;
 mod cache;
+mod connection;
 mod database;
 mod deleted;
 mod delivery;

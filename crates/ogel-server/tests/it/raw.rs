@@ -49,53 +49,106 @@ async fn a_head_that_is_not_plain_http_goes_no_further() {
     let many = (0..10_000).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
     let long = "y".repeat(70_000);
     let p = "/api/v2/billing/x";
-    let cases: Vec<(&str, String, &[&str])> = vec![
+    let hidden = "GET /api/v2/billing/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    let cases: Vec<(&str, String, &str)> = vec![
         (
             "two lengths",
             format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
-            &["400"],
+            "400 INVALID_REQUEST",
         ),
-        ("a list of lengths", format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: 1, 2\r\n\r\nab"), &["400"]),
-        ("a negative length", format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\nab"), &["400"]),
-        ("a length with a plus", format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\na"), &["400"]),
-        ("a folded header", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\r\n c\r\n\r\n"), &["400"]),
+        (
+            "a list of lengths",
+            format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: 1, 2\r\n\r\nab"),
+            "400 INVALID_REQUEST",
+        ),
+        (
+            "the same length twice",
+            format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nab"),
+            "400 INVALID_REQUEST",
+        ),
+        (
+            "a length and chunks",
+            format!(
+                "POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+            ),
+            "400 INVALID_REQUEST",
+        ),
+        (
+            "chunks and a length",
+            format!(
+                "POST {p} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n{hidden}"
+            ),
+            "400 INVALID_REQUEST",
+        ),
+        ("lines that end with LF", format!("GET {p} HTTP/1.1\nhost: x\n\n{hidden}"), "400 INVALID_REQUEST"),
+        ("one line that ends with LF", format!("GET {p} HTTP/1.1\r\nhost: x\nx-a: b\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a fragment", format!("GET {p}#a HTTP/1.1\r\nhost: x\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("empty lines without end", "\r\n".repeat(8), "400 INVALID_REQUEST"),
+        (
+            "a negative length",
+            format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\nab"),
+            "400 INVALID_REQUEST",
+        ),
+        (
+            "a length with a plus",
+            format!("POST {p} HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\na"),
+            "400 INVALID_REQUEST",
+        ),
+        ("a folded header", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\r\n c\r\n\r\n"), "400 INVALID_REQUEST"),
         (
             "an unknown coding",
             format!("POST {p} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
-            &["400"],
+            "400 INVALID_REQUEST",
         ),
         (
             "chunked not last",
             format!("POST {p} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
-            &["400"],
+            "400 INVALID_REQUEST",
         ),
         (
             "chunked in HTTP/1.0",
             format!("POST {p} HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            &["400"],
+            "400 INVALID_REQUEST",
         ),
-        ("space before a colon", format!("GET {p} HTTP/1.1\r\nhost : x\r\n\r\n"), &["400"]),
-        ("a space in a name", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx a: b\r\n\r\n"), &["400"]),
-        ("a null in a value", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\0c\r\n\r\n"), &["400"]),
-        ("a lone CR in a value", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\rc\r\n\r\n"), &["400"]),
-        ("a header over the limit", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: {long}\r\n\r\n"), &["431"]),
-        ("ten thousand headers", format!("GET {p} HTTP/1.1\r\nhost: x\r\n{many}\r\n"), &["431"]),
-        ("a line over the limit", format!("GET {p}?{long} HTTP/1.1\r\nhost: x\r\n\r\n"), &["431", "414"]),
-        ("no host", format!("GET {p} HTTP/1.1\r\n\r\n"), &["400"]),
-        ("two hosts", format!("GET {p} HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n"), &["400"]),
-        ("a host with a user", format!("GET {p} HTTP/1.1\r\nhost: a@x\r\n\r\n"), &["400"]),
-        ("a target with another host", format!("GET http://y{p} HTTP/1.1\r\nhost: x\r\n\r\n"), &["400"]),
-        ("a target that is a host", "CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n".to_owned(), &["400"]),
-        ("a target that is a star", "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &["400"]),
-        ("another protocol", "\u{16}\u{3}\u{1}\u{2}hello\r\n\r\n".to_owned(), &["400"]),
-        ("a version nobody has", format!("GET {p} HTTP/9.9\r\nhost: x\r\n\r\n"), &["400"]),
+        ("space before a colon", format!("GET {p} HTTP/1.1\r\nhost : x\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a space in a name", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx a: b\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a null in a value", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\0c\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a lone CR in a value", format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: b\rc\r\n\r\n"), "400 INVALID_REQUEST"),
+        (
+            "a header over the limit",
+            format!("GET {p} HTTP/1.1\r\nhost: x\r\nx-a: {long}\r\n\r\n"),
+            "431 HEADERS_TOO_LARGE",
+        ),
+        ("ten thousand headers", format!("GET {p} HTTP/1.1\r\nhost: x\r\n{many}\r\n"), "431 HEADERS_TOO_LARGE"),
+        ("a line over the limit", format!("GET {p}?{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "414 URI_TOO_LONG"),
+        ("no host", format!("GET {p} HTTP/1.1\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("two hosts", format!("GET {p} HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a host with a user", format!("GET {p} HTTP/1.1\r\nhost: a@x\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a target with another host", format!("GET http://y{p} HTTP/1.1\r\nhost: x\r\n\r\n"), "400 INVALID_REQUEST"),
+        ("a target that is a host", "CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n".to_owned(), "400 INVALID_PATH"),
+        ("a target that is a star", "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400 INVALID_PATH"),
+        ("another protocol", "\u{16}\u{3}\u{1}\u{2}hello\r\n\r\n".to_owned(), "400 INVALID_REQUEST"),
+        ("a version nobody has", format!("GET {p} HTTP/9.9\r\nhost: x\r\n\r\n"), "400 INVALID_REQUEST"),
     ];
     for (name, bytes, expected) in cases {
         let answer = send(&app, bytes.as_bytes()).await;
-        let got = statuses(&answer);
-        assert!(got.len() == 1 && expected.contains(&got[0]), "{name}: {got:?}\n{answer}");
+        let (status, code) = expected.split_once(' ').unwrap();
+        assert_eq!(statuses(&answer), [status], "{name}: {answer}");
+        // In our words, whoever refused it.
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let error = serde_json::from_str::<serde_json::Value>(body).unwrap()["error"].take();
+        assert_eq!(error["code"], code, "{name}: {error}");
+        let id = error["requestId"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}")), "{name}: {head}");
+        let line = ogel_testkit::eventually("the line is written", || async {
+            app.access_log().into_iter().find(|line| line["requestId"] == id)
+        })
+        .await;
+        assert_eq!((&line["status"], &line["code"]), (&status.parse::<u16>().unwrap().into(), &code.into()), "{name}");
     }
     assert_eq!(studio.heads(), Vec::<String>::new());
+    let (_, metrics) = app.operations("/metrics").await;
+    assert!(metrics.contains("ogel_requests_total{resource=\"none\",class=\"4xx\"}"), "{metrics}");
     app.stop().await;
 }
 
@@ -134,27 +187,29 @@ async fn paths_that_could_mean_two_things_go_no_further() {
     app.stop().await;
 }
 
-/// RFC 9112 6.3 and 2.2 let a server read these one way; ours must be the only way anybody behind us reads them.
+/// After a doubt about where a request ends, nothing that follows it is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_whose_end_is_disputed_ends_its_connection() {
+async fn a_connection_ends_behind_a_request_that_is_refused_unread() {
     let studio = Scripted::saying(FINE).await;
     let app = in_front_of(&studio, |_| {}).await;
-    let hidden = "GET /api/v2/billing/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
-    for lengths in
-        ["content-length: 4\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 4"]
-    {
+    let fine = "GET /api/v2/billing/first HTTP/1.1\r\nhost: x\r\n\r\n";
+    for doubtful in [
+        "POST /api/v2/billing/x HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /api/v2/billing/x HTTP/1.1\r\nhost : x\r\n\r\n",
+        "GET /api/v2/billing/x HTTP/1.1\nhost: x\n\n",
+    ] {
         let before = studio.heads().len();
-        let request = format!("POST /api/v2/billing/x HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{hidden}");
-        let answer = send(&app, request.as_bytes()).await;
-        assert_eq!(statuses(&answer), ["200"], "{answer}");
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        let hidden = "GET /api/v2/billing/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(format!("{fine}{doubtful}{hidden}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(statuses(&answer), ["200", "400"], "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
         let heads = studio.heads();
         assert_eq!(heads.len(), before + 1, "{heads:?}");
-        assert!(!heads[before].contains("content-length: 4"), "{}", heads[before]);
+        assert!(heads[before].starts_with("get /api/v2/billing/first "), "{}", heads[before]);
     }
-    // A bare LF ends a line; what goes on is written anew.
-    let answer = send(&app, b"GET /api/v2/billing/lf HTTP/1.1\nhost: x\nconnection: close\n\n").await;
-    assert_eq!(statuses(&answer), ["200"]);
-    assert!(studio.heads().last().unwrap().starts_with("get /api/v2/billing/lf http/1.1\r\n"));
     app.stop().await;
 }
 
@@ -240,9 +295,15 @@ async fn bytes_behind_an_upgrade_that_did_not_happen_are_no_request() {
     let request = format!("GET /api/v2/billing/x HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n{hidden}");
     let answer = send(&app, request.as_bytes()).await;
     // The backend did not upgrade: one refusal, and what came early is never taken for a request behind it.
-    assert!(statuses(&answer).first().is_some_and(|status| *status != "101"), "{answer}");
-    let hidden = studio.heads().iter().filter(|head| head.contains("hidden") && head.contains("upgrade")).count();
-    assert_eq!(hidden, 0);
+    let got = statuses(&answer);
+    assert!(got.len() == 1 && got[0] != "101", "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    let heads = studio.heads();
+    assert!(heads.len() == 1 && !heads[0].contains("hidden"), "{heads:?}");
+    // HTTP/1.0 knows no upgrade: an ordinary request.
+    let old = format!("GET /api/v2/billing/x HTTP/1.0\r\nhost: x\r\n{upgrade}\r\n");
+    assert_eq!(statuses(&send(&app, old.as_bytes()).await), ["200"]);
+    assert!(!studio.heads()[1].contains("upgrade"), "{:?}", studio.heads());
     app.stop().await;
 }
 
