@@ -153,6 +153,8 @@ error_table! {
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", SERVICE_UNAVAILABLE, retry: true;
     /// The database cannot be reached, or has too much to do.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE, retry: true;
+    /// What replicas share through Redis cannot be read now. Nothing is lost; it is there again with Redis.
+    SharedStateUnavailable = "SHARED_STATE_UNAVAILABLE", SERVICE_UNAVAILABLE, retry: true;
     /// The database's disk is full: nothing can be written until an operator makes room. Reading works.
     StorageFull = "STORAGE_FULL", INSUFFICIENT_STORAGE, retry: true;
     /// This server has too much to do, or is shutting down; `Retry-After` says when to come back.

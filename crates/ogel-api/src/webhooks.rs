@@ -49,6 +49,26 @@ string_enum! {
         ProjectCreated = "project.created",
         ProjectUpdated = "project.updated",
         ProjectDeleted = "project.deleted",
+        ProjectRestored = "project.restored",
+        /// It went to another organization. Told in both, to the webhooks of the organization as a whole.
+        ProjectTransferred = "project.transferred",
+        /// Somebody accepted an invitation.
+        MemberAdded = "member.added",
+        /// They have another role.
+        MemberUpdated = "member.updated",
+        MemberRemoved = "member.removed",
+        /// Of keys that are bound to the organization or to a project of its; a person's other keys are their own matter.
+        ApiKeyCreated = "api_key.created",
+        ApiKeyUpdated = "api_key.updated",
+        /// It has another secret.
+        ApiKeyRotated = "api_key.rotated",
+        ApiKeyDeleted = "api_key.deleted",
+        InvoiceCreated = "invoice.created",
+        InvoicePaid = "invoice.paid",
+        /// A payment was tried and failed.
+        InvoiceFailed = "invoice.failed",
+        /// The month costs as many percent of the budget as one of its alerts names.
+        BudgetAlert = "budget.alert",
         /// Another webhook of the organization was switched off, because it was gone or failed for days.
         WebhookDisabled = "webhook.disabled",
         /// Sent by `POST webhooks/{id}/test` only, whatever was chosen.

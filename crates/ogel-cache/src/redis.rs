@@ -93,11 +93,11 @@ impl Redis {
     }
 
     fn epoch_key(&self, scope: &str, tag: &str) -> String {
-        format!("{}cache:{{{scope}}}:epoch:{tag}", self.prefix)
+        format!("{}{}:epoch:{tag}", self.prefix, place(scope))
     }
 
     fn value_key(&self, scope: &str, key: &str) -> String {
-        format!("{}cache:{{{scope}}}:value:{key}", self.prefix)
+        format!("{}{}:value:{key}", self.prefix, place(scope))
     }
 
     /// A value and the epochs of its tags, in one trip.
@@ -208,6 +208,58 @@ impl Redis {
     }
 }
 
+/// Where everything of a tenant lies, on one node of a cluster. Its length comes first, so that no scope, whatever it is
+/// made of, can be read as a shorter one with a part of its key.
+fn place(scope: &str) -> String {
+    format!("cache:{}:{{{scope}}}", scope.len())
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Every text of up to three of these, the pieces that keys are put together with among them.
+    fn texts() -> Vec<String> {
+        let pieces = ["", "a", "1", "{", "}", ":", ":value:", ":epoch:"];
+        let mut texts = Vec::new();
+        for one in pieces {
+            for two in pieces {
+                texts.extend(pieces.map(|three| format!("{one}{two}{three}")));
+            }
+        }
+        texts.sort_unstable();
+        texts.dedup();
+        texts
+    }
+
+    #[tokio::test]
+    async fn no_two_tenants_share_a_key_whatever_they_and_their_questions_are_called() {
+        let config = RedisConfig {
+            url: "redis://127.0.0.1:1".to_owned(),
+            wait: Duration::from_millis(1),
+            prefix: "p:".to_owned(),
+            cache_database: 4,
+            limits_database: 5,
+            metrics_database: 6,
+            process: 1,
+        };
+        let redis = Redis::start(&config, &Handle::current()).unwrap();
+        let texts = texts();
+        let mut keys: HashMap<String, (&str, &str, &str)> = HashMap::new();
+        for scope in &texts {
+            for name in &texts {
+                for (kind, key) in [("value", redis.value_key(scope, name)), ("epoch", redis.epoch_key(scope, name))] {
+                    if let Some(other) = keys.insert(key.clone(), (kind, scope, name)) {
+                        assert_eq!(other, (kind, scope.as_str(), name.as_str()), "`{key}` is both");
+                    }
+                }
+            }
+        }
+        assert!(keys.len() > 100_000, "{}", keys.len());
+    }
 }

@@ -106,7 +106,8 @@ impl Ghost {
         self.fetch(ctx, call.with_body(&json!({ "name": name, "scopes": scopes }))).await
     }
 
-    /// Starts a deployment under the caller's id. Error `Conflict`: the id was taken before the call.
+    /// Starts a deployment under the caller's id. Where nobody knows whether it got through, Ghost is asked for the id, and
+    /// only what it does not know is sent once more. Error `Conflict`: the id was taken before the call.
     pub async fn create_deployment(
         &self,
         ctx: CallContext<'_>,
@@ -115,12 +116,19 @@ impl Ghost {
         deployment: &CreateDeployment,
     ) -> Result<DeploymentDoc> {
         let segments = &["v1", "projects", project_id, "deployments"];
-        let call = Call::new(Method::POST, segments, credential, Repeat::Detectably).with_body(deployment);
-        match self.fetch(ctx, call).await {
-            Err(error) if was_done_before(&error, StatusCode::CONFLICT) => {
-                self.get_deployment(ctx, credential, project_id, &deployment.deployment_id).await
-            }
-            result => result,
+        let send = async || {
+            let call = Call::new(Method::POST, segments, credential, Repeat::IfUnsent).with_body(deployment);
+            self.fetch(ctx, call).await
+        };
+        let error = match send().await {
+            Err(error) if error.may_have_been_processed => error,
+            result => return result,
+        };
+        match self.get_deployment(ctx, credential, project_id, &deployment.deployment_id).await {
+            Err(asked) if asked.code == ErrorCode::NotFound => send().await,
+            // It is as unknown as before.
+            Err(_) => Err(error),
+            found => found,
         }
     }
 

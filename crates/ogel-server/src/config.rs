@@ -439,6 +439,8 @@ settings! {
         allow_private_hosts: bool = false, env "OGEL_ALLOW_PRIVATE_HOSTS";
         /// Seconds the answer to a new deployment waits for Ghost to accept it; 202 after that.
         accept_wait_seconds: u64 = 8, env "OGEL_ACCEPT_WAIT_SECONDS";
+        /// Minutes after which a deployment that the backend has not accepted counts as failed.
+        accept_deadline_minutes: u64 = 30, env "OGEL_DEPLOYMENT_ACCEPT_DEADLINE_MINUTES";
         /// Minutes after which a deployment that has not ended counts as failed.
         deadline_minutes: u64 = 60, env "OGEL_DEPLOYMENT_DEADLINE_MINUTES";
     }

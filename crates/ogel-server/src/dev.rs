@@ -253,7 +253,7 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
     let (user, organization) = auth::create_account(app, |_| due(app), &signup, Plan::Team).await?;
     let caller = caller(app, user);
     let project = NewProject { name: "hello".to_owned(), organization_id: Some(organization.id), slug: None };
-    let project = projects::new_project(app, &due(app), &caller.viewer, &project).await?;
+    let project = projects::new_project(app, |_| Ok(due(app)), &caller.viewer, &project).await?;
     let key = NewApiKey {
         name: "development".to_owned(),
         scopes: Some(Scope::ALL.to_vec()),
@@ -261,7 +261,7 @@ async fn first_run(app: &App) -> crate::error::Result<Account> {
         organization_id: None,
         expires_at: None,
     };
-    let key = auth::new_api_key(app, &caller, &key).await?;
+    let key = auth::new_api_key(app, |_| Ok(due(app)), &caller, &key).await?;
     Ok(Account {
         email: signup.email,
         password: signup.password,

@@ -139,9 +139,7 @@ impl Operating {
             None => None,
         };
         match (operation.kind, deployment) {
-            (OperationKind::DeleteProject, _) => {
-                purge::project(app, operation.project_id).await?;
-            }
+            (OperationKind::DeleteProject, _) => purge::project(app, operation.project_id).await?,
             (OperationKind::DeleteDeployment, Some(row)) => {
                 app.bridge.delete_deployment(&row).await?;
                 app.store.end_deployment_deletion(job, row.id, now).await?;

@@ -58,6 +58,11 @@ impl From<StoreError> for Failure {
                 };
                 Error::new(ErrorCode::Conflict, thing)
             }
+            StoreError::KeyLost => Error::new(
+                ErrorCode::IdempotencyKeyInUse,
+                "another request with this `Idempotency-Key` has taken this over; ask again in a moment",
+            )
+            .retry_after(Duration::from_secs(1)),
             StoreError::ForeignKey => Error::new(ErrorCode::Conflict, "what this refers to was removed meanwhile"),
             // Nothing was written. Only an operator can help, so clients should not hurry.
             StoreError::Full(_) => Error::new(

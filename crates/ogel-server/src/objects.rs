@@ -7,7 +7,7 @@ use crate::{
 };
 use moka::sync::Cache;
 use ogel_api::id::ProjectId;
-use ogel_store::{GhostObject, ObjectKind};
+use ogel_store::{Emission, GhostObject, ObjectKind};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -108,9 +108,9 @@ pub(crate) async fn announce(app: &App, id: Uuid, project_id: ProjectId, kind: O
     Ok(object)
 }
 
-/// Forgets an object that is not at Ghost (any more). On the control plane.
-pub(crate) async fn forget(app: &App, object: &GhostObject) -> Result<()> {
-    app.store.delete_ghost_object(object.id).await?;
+/// Forgets an object that is not at Ghost (any more), and says so to webhooks if they are to be told. On the control plane.
+pub(crate) async fn forget(app: &App, object: &GhostObject, told: Option<&Emission>) -> Result<()> {
+    app.store.delete_ghost_object(object.id, told).await?;
     app.objects.forget(object);
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! operation (`doing.rs`), so that one replica does it, and goes on when Ghost does not answer now.
 
 use crate::{doing, error::Failure, state::App};
-use ogel_api::{id::ProjectId, operations::OperationKind};
-use ogel_store::{Act, StoreError};
+use ogel_api::{error::ErrorCode, id::ProjectId, operations::OperationKind};
+use ogel_store::{Act, Purge, StoreError};
 
 /// Things purged in one round. The next is ten minutes later.
 const BATCH: u32 = 100;
@@ -44,18 +44,23 @@ async fn round(app: &App) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes a project at Ghost, then its record. One that was restored meanwhile stays; whether it did not.
-pub(crate) async fn project(app: &App, id: ProjectId) -> Result<bool, Failure> {
+/// Removes a project at Ghost, then its record. From the beginning on it cannot be restored any more; one that was restored
+/// before stays, and that is a failure.
+pub(crate) async fn project(app: &App, id: ProjectId) -> Result<(), Failure> {
     let now = app.world.now();
     let before = now - crate::resources::shared::restore_window(app);
-    if !app.store.is_due_to_purge(id, before).await? {
-        return Ok(false);
+    match app.store.begin_purge(id, before, now).await? {
+        Purge::Begun => {}
+        Purge::NotDue => {
+            return Err(Failure::new(ErrorCode::Conflict, "the project was restored before this was done"));
+        }
+        // By an earlier attempt.
+        Purge::Done => return Ok(()),
     }
     app.bridge.delete_project(id).await?;
     let act = Act::by_the_system(app.world.uuid(), now);
-    let is_gone = app.store.purge_project(&act, id, before).await?.is_ok();
-    if is_gone {
+    if app.store.purge_project(&act, id).await?.is_ok() {
         tracing::info!(project.id = %id, "a deleted project was purged");
     }
-    Ok(is_gone)
+    Ok(())
 }

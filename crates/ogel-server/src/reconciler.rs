@@ -84,7 +84,8 @@ async fn compare(app: &App) -> Result<Comparison> {
     let started_at = app.world.now();
     let mut done = Comparison { started_at, finished_at: started_at, projects: 0, deployments: 0, repaired: 0 };
     done.repaired += signed(app.store.enqueue_unfinished(started_at, PAGE * 10).await?);
-    let deadline = i64::try_from(app.config().deployments.deadline_minutes).unwrap_or(60);
+    // What was buried was not accepted.
+    let deadline = i64::try_from(app.config().deployments.accept_deadline_minutes).unwrap_or(30);
     let overdue = started_at - TimeDelta::minutes(deadline);
     done.repaired += signed(app.store.revive_overdue(overdue, started_at).await?);
     let mut after = None;

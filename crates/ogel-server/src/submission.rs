@@ -48,7 +48,7 @@ pub(crate) async fn submit(app: &App, row: &Deployment) -> Result<DeploymentDoc>
         output_directory: row.output_directory.clone(),
         env,
     };
-    let mut fresh_token = false;
+    let (mut fresh_token, mut has_joined) = (false, false);
     loop {
         let token = app.bridge.token(&author).await?;
         let context = CallContext::within(STEP);
@@ -68,6 +68,11 @@ pub(crate) async fn submit(app: &App, row: &Deployment) -> Result<DeploymentDoc>
             Err(error) if error.code == ErrorCode::UpstreamAuth && !fresh_token => {
                 fresh_token = true;
                 app.bridge.drop_token(author.id).await;
+            }
+            // It may have forgotten the membership as well.
+            Err(error) if error.hides_project() && !has_joined => {
+                has_joined = true;
+                app.bridge.join_again(&project, &author).await?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -58,6 +58,15 @@ pub(crate) async fn look(app: &App, row: Deployment) -> Result<()> {
     }
 }
 
+/// The deadline of the row's state, in minutes, if it is over.
+fn overdue(app: &App, row: &Deployment) -> Option<u64> {
+    let deadlines = &app.config().deployments;
+    let of_all = deadlines.deadline_minutes;
+    let minutes = if row.submitted_at.is_none() { deadlines.accept_deadline_minutes.min(of_all) } else { of_all };
+    let deadline = TimeDelta::minutes(i64::try_from(minutes).unwrap_or(60));
+    (app.world.now() - row.created_at > deadline).then_some(minutes)
+}
+
 /// One deployment, as this process follows it.
 pub(crate) struct Following {
     app: App,
@@ -76,7 +85,7 @@ impl Doer for Following {
     }
 
     async fn step(&mut self, job: &Job) -> Outcome {
-        let advanced = self.advance().await;
+        let advanced = self.advance(job.fence == 1).await;
         let Some(row) = &self.row else {
             return match advanced {
                 Ok(()) => Outcome::Done,
@@ -133,19 +142,18 @@ impl Following {
     }
 
     /// Brings the row one step further.
-    async fn advance(&mut self) -> Result<()> {
+    async fn advance(&mut self, is_first: bool) -> Result<()> {
         // What others wrote meanwhile: a wish to cancel.
         self.reload().await?;
         let Some(row) = self.row.clone().filter(|row| !row.status.is_terminal()) else { return Ok(()) };
-        let age = self.app.world.now() - row.created_at;
-        if age > TimeDelta::minutes(i64::try_from(self.app.config().deployments.deadline_minutes).unwrap_or(60)) {
-            return self.give_up(&row).await;
+        if let Some(minutes) = overdue(&self.app, &row) {
+            return self.give_up(&row, minutes).await;
         }
         if row.submitted_at.is_none() {
-            return self.submit(&row).await;
+            return self.submit(&row, is_first).await;
         }
         let Some(project) = self.app.bridge.known_project(row.project_id).await? else {
-            return self.submit(&row).await;
+            return self.submit(&row, is_first).await;
         };
         let credential = Credential::ProjectKey(&project.key);
         let context = CallContext::within(STEP);
@@ -170,16 +178,17 @@ impl Following {
         }
     }
 
-    async fn submit(&mut self, row: &Row) -> Result<()> {
-        if row.cancel_requested_at.is_some() && !self.reached_ghost(row).await? {
+    /// Hands it to Ghost. Whoever does not come first asks before: an earlier attempt whose answer was lost may have got
+    /// through.
+    async fn submit(&mut self, row: &Row, is_first: bool) -> Result<()> {
+        if !is_first && let Some(document) = self.at_ghost(row).await? {
+            return self.accepted(&document).await;
+        }
+        if row.cancel_requested_at.is_some() {
             return self.end(DeploymentStatus::Canceled, "canceled before it began").await;
         }
         match submission::submit(&self.app, row).await {
-            Ok(document) => {
-                self.app.store.record_submission(row.id, &document.build_id, self.app.world.now()).await?;
-                self.reload().await?;
-                self.record(&document).await
-            }
+            Ok(document) => self.accepted(&document).await,
             Err(failure) if submission::is_final(&failure) => {
                 let reason = failure.0.message.to_string();
                 tracing::warn!(deployment.id = %row.id, code = %failure.code(), "deployment refused");
@@ -189,14 +198,20 @@ impl Following {
         }
     }
 
-    /// Whether an earlier attempt, whose answer was lost, got through.
-    async fn reached_ghost(&self, row: &Row) -> Result<bool> {
-        let Some(project) = self.app.bridge.known_project(row.project_id).await? else { return Ok(false) };
+    async fn accepted(&mut self, document: &DeploymentDoc) -> Result<()> {
+        self.app.store.record_submission(self.id, &document.build_id, self.app.world.now()).await?;
+        self.reload().await?;
+        self.record(document).await
+    }
+
+    /// What Ghost has under the deployment's id.
+    async fn at_ghost(&self, row: &Row) -> Result<Option<DeploymentDoc>> {
+        let Some(project) = self.app.bridge.known_project(row.project_id).await? else { return Ok(None) };
         let credential = Credential::ProjectKey(&project.key);
         let context = CallContext::within(STEP);
         match self.app.ghost.get_deployment(context, credential, &project.id, &row.ogel_deployment_id).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code == ErrorCode::NotFound => Ok(false),
+            Ok(document) => Ok(Some(document)),
+            Err(error) if error.code == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -232,7 +247,7 @@ impl Following {
     }
 
     /// Past its deadline. That Ghost stops, too, is an operation of its own: it may take longer, and must not be forgotten.
-    async fn give_up(&mut self, row: &Row) -> Result<()> {
+    async fn give_up(&mut self, row: &Row, minutes: u64) -> Result<()> {
         let withdrawal = doing::Asked {
             kind: OperationKind::WithdrawDeployment,
             project: row.project_id,
@@ -242,8 +257,12 @@ impl Following {
         };
         // Before the end is written: afterwards nobody would come here again.
         doing::begin(&self.app, &withdrawal).await?;
-        let minutes = self.app.config().deployments.deadline_minutes;
-        self.end(DeploymentStatus::Failed, &format!("it did not end within {minutes} minutes")).await
+        let reason = if row.submitted_at.is_none() {
+            format!("the deployment backend did not accept it within {minutes} minutes")
+        } else {
+            format!("it did not end within {minutes} minutes")
+        };
+        self.end(DeploymentStatus::Failed, &reason).await
     }
 
     async fn write(&mut self, progress: Progress) -> Result<()> {

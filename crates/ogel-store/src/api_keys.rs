@@ -1,15 +1,18 @@
 //! API keys. The secret is kept as its SHA-256 only.
 
 use crate::{
-    Page, PageRequest, Result, Store, User, Viewer,
+    Act, Emission, Page, PageRequest, Result, Store, User, Viewer,
+    idempotency::keep_answer,
     pool::{on_read, on_write},
     viewer::seen_by,
+    webhooks::outbox::emit,
     words::{row, scopes_text},
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
     auth::Scope,
     id::{ApiKeyId, OrganizationId, ProjectId, UserId},
+    webhooks::WebhookEventType,
 };
 use std::net::IpAddr;
 
@@ -94,19 +97,34 @@ macro_rules! of_viewer {
     };
 }
 
+/// Tells those who want to know what `$act` did with `$key`, in the transaction `$tx`.
+macro_rules! tell {
+    ($tx:expr, $key:expr, $kind:expr, $act:expr) => {
+        if let Some(emission) = Emission::of_key($key, $kind, $act.at) {
+            emit!($tx, &emission);
+        }
+    };
+}
+
 /// Other writers wait for the transaction.
 const USES_AT_ONCE: usize = 200;
 
 impl Store {
-    pub async fn create_api_key(&self, key: &ApiKey) -> Result<()> {
-        on_write!(self, db => sqlx::query(
+    pub async fn create_api_key(&self, act: &Act, key: &ApiKey) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            sqlx::query(
             "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, project_id, organization_id, \
              created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
             .bind(key.id.0).bind(key.user_id.0).bind(&key.name).bind(&key.prefix).bind(&key.secret_hash[..])
             .bind(scopes_text(&key.scopes))
             .bind(key.project_id.map(|id| id.0)).bind(key.organization_id.map(|id| id.0))
             .bind(key.created_at).bind(key.expires_at).bind(key.last_used_at)
-            .execute(db).await?.rows_affected());
+            .execute(&mut *tx).await?;
+            tell!(tx, key, WebhookEventType::ApiKeyCreated, act);
+            keep_answer!(tx, act);
+            tx.commit().await?;
+        });
         Ok(())
     }
 
@@ -134,32 +152,62 @@ impl Store {
             .bind(id.0).fetch_optional(db).await?))
     }
 
-    pub async fn update_api_key(&self, viewer: &Viewer, id: ApiKeyId, change: &KeyChange) -> Result<Option<ApiKey>> {
+    pub async fn update_api_key(
+        &self,
+        act: &Act,
+        viewer: &Viewer,
+        id: ApiKeyId,
+        change: &KeyChange,
+    ) -> Result<Option<ApiKey>> {
         let (ends, expires_at) = (change.expires_at.is_some(), change.expires_at.flatten());
-        Ok(on_write!(self, db => seen_by!(sqlx::query_as(concat!(
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
             "UPDATE api_keys SET name = COALESCE($5, name), scopes = COALESCE($6, scopes), \
              expires_at = CASE WHEN $7 THEN $8 ELSE expires_at END WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
             .bind(id.0).bind(&change.name).bind(change.scopes.as_deref().map(scopes_text)).bind(ends).bind(expires_at)
-            .fetch_all(db).await?.pop()))
+            .fetch_all(&mut *tx).await?.pop();
+            if let Some(key) = &row {
+                tell!(tx, key, WebhookEventType::ApiKeyUpdated, act);
+            }
+            tx.commit().await?;
+            row
+        }))
     }
 
     /// Gives the key another secret, if it still has the one it was read with: two rotations at once are one and a `None`.
-    pub async fn rotate_api_key(&self, key: &ApiKey, next: &NextSecret) -> Result<Option<ApiKey>> {
+    pub async fn rotate_api_key(&self, act: &Act, key: &ApiKey, next: &NextSecret) -> Result<Option<ApiKey>> {
         let old = next.old_expires_at.map(|_| &key.secret_hash[..]);
-        Ok(on_write!(self, db => sqlx::query_as(concat!(
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row: Option<ApiKey> = sqlx::query_as(concat!(
             "UPDATE api_keys SET secret_hash = $3, prefix = $4, old_secret_hash = $5, old_secret_expires_at = $6 \
              WHERE id = $1 AND secret_hash = $2 RETURNING ", columns!()))
             .bind(key.id.0).bind(&key.secret_hash[..]).bind(&next.hash[..]).bind(&next.prefix)
             .bind(old).bind(next.old_expires_at)
-            .fetch_all(db).await?.pop()))
+            .fetch_all(&mut *tx).await?.pop();
+            if let Some(key) = &row {
+                tell!(tx, key, WebhookEventType::ApiKeyRotated, act);
+                keep_answer!(tx, act);
+            }
+            tx.commit().await?;
+            row
+        }))
     }
 
     /// Whether there was one that the viewer may see.
-    pub async fn delete_api_key(&self, viewer: &Viewer, id: ApiKeyId) -> Result<bool> {
-        let done = on_write!(self, db => seen_by!(sqlx::query(concat!(
-            "DELETE FROM api_keys WHERE", of_viewer!(), "AND id = $4")), viewer)
-            .bind(id.0).execute(db).await?.rows_affected());
-        Ok(done > 0)
+    pub async fn delete_api_key(&self, act: &Act, viewer: &Viewer, id: ApiKeyId) -> Result<bool> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let gone: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
+            "DELETE FROM api_keys WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
+            .bind(id.0).fetch_all(&mut *tx).await?.pop();
+            if let Some(key) = &gone {
+                tell!(tx, key, WebhookEventType::ApiKeyDeleted, act);
+            }
+            tx.commit().await?;
+            gone.is_some()
+        }))
     }
 
     /// Notes when and from where keys were last used, in few transactions. Never turns a note back: replicas report in

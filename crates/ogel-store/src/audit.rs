@@ -2,7 +2,7 @@
 //! did what before it commits. So there is no change without an entry, and no entry of something that did not happen.
 
 use crate::{
-    Page, PageRequest, Result, Store, Viewer,
+    KeptAnswer, Page, PageRequest, Result, Store, Viewer,
     pool::{on_read, on_write},
     viewer::{seen_by, sees_organization},
     words::row,
@@ -36,12 +36,15 @@ pub struct Act {
     pub actor: Actor,
     pub ip: Option<IpAddr>,
     pub request_id: Option<String>,
+    /// The answer to a request with an `Idempotency-Key`, kept in the transaction of what is done: whoever repeats the
+    /// request finds both or neither.
+    pub answer: Option<KeptAnswer>,
 }
 
 impl Act {
     /// What is done because it is due.
     pub fn by_the_system(id: Uuid, at: DateTime<Utc>) -> Self {
-        Self { id, at, actor: Actor::System, ip: None, request_id: None }
+        Self { id, at, actor: Actor::System, ip: None, request_id: None, answer: None }
     }
 
     pub(crate) fn user(&self) -> Option<UserId> {
@@ -99,6 +102,11 @@ impl Entry {
         self.before(field, from).after(field, to)
     }
 
+    /// What it is about, for those who are told of it.
+    pub(crate) fn told(&self) -> (Option<OrganizationId>, AuditAction, &str, [&Map<String, Value>; 2]) {
+        (self.organization, self.action, &self.target, [&self.before, &self.after])
+    }
+
     pub(crate) fn values(&self) -> (Option<Uuid>, &'static str, &str, Option<String>, Option<String>) {
         let text = |fields: &Map<String, Value>| {
             (!fields.is_empty()).then(|| serde_json::to_string(fields).unwrap_or_default())
@@ -116,7 +124,8 @@ fn json(value: impl Serialize) -> Value {
 pub(crate) const ADD: &str = "INSERT INTO audit_log (id, organization_id, created_at, actor_user, actor_key, action, target, \
      before_fields, after_fields, ip, request_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-/// Writes `$entries` in the transaction `$tx`. The first has the act's id, each further one the next.
+/// Writes `$entries` in the transaction `$tx`. The first has the act's id, each further one the next. Those who want to be
+/// told of such a thing are.
 macro_rules! write_down {
     ($tx:expr, $act:expr, $entries:expr) => {{
         let act: &$crate::audit::Act = $act;
@@ -136,13 +145,16 @@ macro_rules! write_down {
                 .bind(&act.request_id)
                 .execute(&mut *$tx)
                 .await?;
+            if let Some(emission) = $crate::Emission::of_entry(entry, act.at) {
+                $crate::webhooks::outbox::emit!($tx, &emission);
+            }
         }
     }};
 }
 pub(crate) use write_down;
 
-/// Runs `$body` in a transaction `$tx`. `Ok((value, entries))`: the entries are written, then all of it is committed.
-/// `Err(refusal)`: nothing is kept.
+/// Runs `$body` in a transaction `$tx`. `Ok((value, entries))`: the entries are written, and the act's answer is kept, then
+/// all of it is committed. `Err(refusal)`: nothing is kept.
 macro_rules! audited {
     ($store:expr, $act:expr, $tx:ident => $body:expr) => {
         $crate::pool::on_write!($store, db => {
@@ -151,6 +163,7 @@ macro_rules! audited {
                 Ok((value, entries)) => {
                     let entries: Vec<$crate::audit::Entry> = entries;
                     $crate::audit::write_down!($tx, $act, entries);
+                    $crate::idempotency::keep_answer!($tx, $act);
                     $tx.commit().await?;
                     Ok(value)
                 }

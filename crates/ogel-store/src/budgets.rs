@@ -1,13 +1,15 @@
 //! How much an organization wants to spend in a month, and which alerts were raised.
 
 use crate::{
-    Act, Entry, Result, Store, StoreError,
+    Act, Emission, EmissionScope, Entry, Result, Store, StoreError,
     audit::write_down,
     pool::{on_read, on_write},
+    webhooks::outbox::emit,
     words::row,
 };
 use chrono::{DateTime, Utc};
-use ogel_api::{audit::AuditAction, billing::BudgetAction, id::OrganizationId};
+use ogel_api::{audit::AuditAction, billing::BudgetAction, id::OrganizationId, webhooks::WebhookEventType};
+use serde_json::json;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -93,11 +95,21 @@ impl Store {
         percent: i64,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        Ok(on_write!(self, db => sqlx::query(
+        let data = json!({ "organizationId": organization, "percent": percent, "periodStart": period_start });
+        let scope = EmissionScope::Organization(organization);
+        let emission = Emission { scope, kind: WebhookEventType::BudgetAlert, data, at: now };
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let is_news = sqlx::query(
             "INSERT INTO budget_alerts (organization_id, period_start, percent, raised_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (organization_id, period_start, percent) DO NOTHING")
-            .bind(organization.0).bind(period_start).bind(percent).bind(now).execute(db).await?.rows_affected())
-            > 0)
+            .bind(organization.0).bind(period_start).bind(percent).bind(now).execute(&mut *tx).await?.rows_affected() > 0;
+            if is_news {
+                emit!(tx, &emission);
+            }
+            tx.commit().await?;
+            is_news
+        }))
     }
 
     /// Those raised in the month that begins at `period_start`.

@@ -20,6 +20,8 @@ pub enum Refusal {
     NotAllowed,
     /// Somebody must be owner.
     LastOwner,
+    /// It is being removed for good.
+    Purging,
     /// Somebody else gave this slug up a short while ago.
     SlugHeld,
 }

@@ -209,6 +209,9 @@ pub struct DeploymentFilter {
 
 /// The one with id `$1`.
 pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM deployments WHERE id = $1");
+/// Removes the one with id `$1`, if it has ended.
+pub(crate) const DELETE_ENDED: &str =
+    concat!("DELETE FROM deployments WHERE id = $1 AND status NOT IN ('pending', 'building') RETURNING ", columns!());
 /// What is in production of project `$1`.
 pub(crate) const ACTIVE_OF_PROJECT: &str =
     concat!("SELECT ", columns!(), " FROM deployments WHERE project_id = $1 AND is_active");

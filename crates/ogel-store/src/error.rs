@@ -25,6 +25,9 @@ pub enum StoreError {
     /// There is one already; `what` is `table.column`.
     #[error("{what} is taken")]
     Unique { what: &'static str },
+    /// Another request holds the `Idempotency-Key` by now; nothing was done.
+    #[error("the idempotency key is held by another request")]
+    KeyLost,
     /// It refers to something that is not there, or something refers to it.
     #[error("a row this refers to is missing, or one refers to this")]
     ForeignKey,

@@ -52,6 +52,44 @@ pub struct IdempotentUse<'a> {
     pub expires_at: DateTime<Utc>,
 }
 
+/// The answer to a request with a key, for the transaction of what the request does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAnswer {
+    pub scope_hash: [u8; 32],
+    /// Of the hold.
+    pub fence: i64,
+    pub status: u16,
+    /// Sealed.
+    pub body: Vec<u8>,
+    pub content_type: &'static str,
+}
+
+pub(crate) const FINISH: &str = "UPDATE idempotency_keys SET finished = $2, status = $3, body = $4, content_type = $5 \
+     WHERE scope_hash = $1 AND fence = $6 AND NOT finished";
+
+/// Keeps the answer of `$act`, if it has one, in the transaction `$tx`; `KeyLost` when another request has the key by now.
+macro_rules! keep_answer {
+    ($tx:expr, $act:expr) => {
+        if let Some(answer) = &$act.answer {
+            let kept = sqlx::query($crate::idempotency::FINISH)
+                .bind(&answer.scope_hash[..])
+                .bind(true)
+                .bind(i64::from(answer.status))
+                .bind(&answer.body)
+                .bind(answer.content_type)
+                .bind(answer.fence)
+                .execute(&mut *$tx)
+                .await?
+                .rows_affected();
+            if kept == 0 {
+                $tx.rollback().await?;
+                return Err($crate::StoreError::KeyLost);
+            }
+        }
+    };
+}
+pub(crate) use keep_answer;
+
 impl Store {
     /// Takes the key, or says who has it. An expired record is taken over, and so is one without an answer whose lease is
     /// over: its process died, or gave up.
@@ -118,9 +156,7 @@ impl Store {
         body: &[u8],
         content_type: &str,
     ) -> Result<()> {
-        on_write!(self, db => sqlx::query(
-            "UPDATE idempotency_keys SET finished = $2, status = $3, body = $4, content_type = $5 \
-             WHERE scope_hash = $1 AND fence = $6 AND NOT finished")
+        on_write!(self, db => sqlx::query(FINISH)
             .bind(&scope_hash[..]).bind(true).bind(i64::from(status)).bind(body).bind(content_type).bind(fence)
             .execute(db).await?.rows_affected());
         Ok(())

@@ -56,6 +56,23 @@ pub struct NewInvitation<'a> {
     pub mail: Mail,
 }
 
+impl NewInvitation<'_> {
+    /// As it is once it is there.
+    pub fn row(&self, act: &Act) -> Invitation {
+        Invitation {
+            id: self.id,
+            organization_id: self.organization,
+            email: self.email.to_owned(),
+            role: self.role,
+            invited_by: act.user(),
+            created_at: act.at,
+            expires_at: self.expires_at,
+            sent_at: act.at,
+            mail: MailState::Queued,
+        }
+    }
+}
+
 /// A fresh token for an invitation, and the mail that takes it there.
 pub struct Resent {
     pub token_hash: [u8; 32],
@@ -76,7 +93,7 @@ impl Store {
         viewer: &Viewer,
         new: &NewInvitation<'_>,
         may: impl Fn(Role) -> bool,
-    ) -> Result<Outcome<Invitation>> {
+    ) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {
             let id = new.organization;
             let mine = own_role!(tx, viewer, id);
@@ -100,11 +117,9 @@ impl Store {
                         .bind(act.user_and_key().0).bind(act.at).bind(new.expires_at)
                         .execute(&mut *tx).await?;
                     mails::queue!(tx, &new.mail, Some(new.id.0), act.at);
-                    let row: Invitation = sqlx::query_as(concat!("SELECT ", columns!(), " FROM invitations WHERE id = $1"))
-                        .bind(new.id.0).fetch_one(&mut *tx).await?;
                     let entry = Entry::new(id, AuditAction::InvitationCreated, new.id)
                         .after("email", new.email).after("role", new.role);
-                    Ok((row, vec![entry]))
+                    Ok(((), vec![entry]))
                 }
             }
         }))

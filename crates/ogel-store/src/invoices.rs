@@ -1,9 +1,10 @@
 //! Invoices: made once for a month that is over, with their lines; and what a payment service says of them.
 
 use crate::{
-    Page, PageRequest, Result, Store,
+    Emission, Page, PageRequest, Result, Store,
     pool::{on_read, on_write},
     subscriptions::{PlanChange, change_plan_in},
+    webhooks::outbox::emit,
     words::row,
 };
 use chrono::{DateTime, Utc};
@@ -124,6 +125,11 @@ impl Store {
                         .bind(invoice.id.0).bind(n).bind(line.kind.as_str()).bind(&line.description).bind(line.quantity)
                         .bind(line.amount).bind(line.from_at).bind(line.to_at).execute(&mut *tx).await?;
                 }
+                let as_new = Invoice { status: InvoiceStatus::Open, ..invoice.clone() };
+                emit!(tx, &Emission::of_invoice(&as_new, invoice.created_at));
+                if invoice.status == InvoiceStatus::Paid {
+                    emit!(tx, &Emission::of_invoice(invoice, invoice.created_at));
+                }
             }
             tx.commit().await?;
             made
@@ -158,10 +164,17 @@ impl Store {
 
     /// For operators, who collect by hand. `false`: there is no such invoice, or it was paid already.
     pub async fn mark_invoice_paid(&self, number: &str, now: DateTime<Utc>) -> Result<bool> {
-        Ok(on_write!(self, db => sqlx::query(
-            "UPDATE invoices SET status = 'paid', paid_at = $2 WHERE number = $1 AND status <> 'paid'")
-            .bind(number).bind(now).execute(db).await?.rows_affected())
-            > 0)
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let paid: Option<Invoice> = sqlx::query_as(concat!(
+                "UPDATE invoices SET status = 'paid', paid_at = $2 WHERE number = $1 AND status <> 'paid' RETURNING ", columns!()))
+                .bind(number).bind(now).fetch_all(&mut *tx).await?.pop();
+            if let Some(invoice) = &paid {
+                emit!(tx, &Emission::of_invoice(invoice, now));
+            }
+            tx.commit().await?;
+            paid.is_some()
+        }))
     }
 
     /// Acts on an event of a payment service, once: its id is kept in the same transaction. What was paid stays paid.
@@ -183,8 +196,13 @@ impl Store {
                     PaymentChange::Nothing => false,
                     PaymentChange::Invoice { id, status } => {
                         let paid_at = (*status == InvoiceStatus::Paid).then_some(now);
-                        sqlx::query("UPDATE invoices SET status = $2, paid_at = $3 WHERE id = $1 AND status <> 'paid'")
-                            .bind(id.0).bind(status.as_str()).bind(paid_at).execute(&mut *tx).await?.rows_affected() > 0
+                        let row: Option<Invoice> = sqlx::query_as(concat!(
+                            "UPDATE invoices SET status = $2, paid_at = $3 WHERE id = $1 AND status <> 'paid' RETURNING ", columns!()))
+                            .bind(id.0).bind(status.as_str()).bind(paid_at).fetch_all(&mut *tx).await?.pop();
+                        if let Some(invoice) = &row {
+                            emit!(tx, &Emission::of_invoice(invoice, now));
+                        }
+                        row.is_some()
                     }
                     PaymentChange::Plan(change) => change_plan_in!(tx, change).is_some(),
                 };

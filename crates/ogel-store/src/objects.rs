@@ -2,8 +2,9 @@
 //! object or its project. Says nothing about who may see an object: that is decided by its project.
 
 use crate::{
-    Result, Store,
+    Emission, Result, Store,
     pool::{on_read, on_write},
+    webhooks::outbox::emit,
     words::row,
 };
 use chrono::{DateTime, Utc};
@@ -111,9 +112,15 @@ impl Store {
         }))
     }
 
-    pub async fn delete_ghost_object(&self, id: Uuid) -> Result<()> {
-        on_write!(self, db => sqlx::query("DELETE FROM ghost_objects WHERE id = $1")
-            .bind(id).execute(db).await?.rows_affected());
+    pub async fn delete_ghost_object(&self, id: Uuid, told: Option<&Emission>) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let gone = sqlx::query("DELETE FROM ghost_objects WHERE id = $1").bind(id).execute(&mut *tx).await?.rows_affected();
+            if let Some(emission) = told.filter(|_| gone > 0) {
+                emit!(tx, emission);
+            }
+            tx.commit().await?;
+        });
         Ok(())
     }
 }

@@ -4,9 +4,11 @@
 //! Making and canceling a deployment are done by the deployment's own job, everything else by a job of the operation's.
 
 use crate::{
-    Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    Deployment, Emission, Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
     pool::{on_read, on_write},
+    deployments::DELETE_ENDED,
     viewer::seen_by,
+    webhooks::outbox::emit,
     words::row,
     work::enqueue,
 };
@@ -15,6 +17,7 @@ use ogel_api::{
     admin::Queue,
     id::{DeploymentId, OperationId, OrganizationId, ProjectId, UserId},
     operations::{OperationKind, OperationState},
+    webhooks::WebhookEventType,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,8 +225,10 @@ impl Store {
             let mut tx = db.begin_with(BEGIN).await?;
             let held = sqlx::query(FINISH_JOB).bind(job.id).bind(job.fence).execute(&mut *tx).await?.rows_affected() > 0;
             if held {
-                sqlx::query("DELETE FROM deployments WHERE id = $1 AND status NOT IN ('pending', 'building')")
-                    .bind(id.0).execute(&mut *tx).await?;
+                let gone: Option<Deployment> = sqlx::query_as(DELETE_ENDED).bind(id.0).fetch_all(&mut *tx).await?.pop();
+                if let Some(row) = &gone {
+                    emit!(tx, &Emission::of_deployment(row, WebhookEventType::DeploymentDeleted, now));
+                }
                 sqlx::query(END).bind(job.id).bind("succeeded").bind(None::<&str>).bind(None::<&str>).bind(now).execute(&mut *tx).await?;
             }
             tx.commit().await?;

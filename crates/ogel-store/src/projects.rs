@@ -6,7 +6,7 @@ use crate::{
     change::is_expected,
     members::own_role,
     organizations::HOLD,
-    pool::{on_list, on_read},
+    pool::{on_list, on_read, on_write},
     viewer::{seen_by, sees_any_project, sees_project},
     words::{Seen, row},
 };
@@ -53,6 +53,16 @@ impl Project {
     pub fn plain_slug(&self) -> &str {
         self.slug.split('~').next().unwrap_or_default()
     }
+}
+
+/// Whether a project can be removed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    Begun,
+    /// It was restored, or not deleted long enough ago.
+    NotDue,
+    /// There is no such project any more.
+    Done,
 }
 
 pub(crate) const INSERT: &str =
@@ -268,7 +278,7 @@ impl Store {
         self.stale_or_gone_project(viewer, id, outcome).await
     }
 
-    /// Brings a deleted one back, under this slug.
+    /// Brings a deleted one back, under this slug. `Purging`: it is too late.
     pub async fn restore_project(
         &self,
         act: &Act,
@@ -279,11 +289,16 @@ impl Store {
         Ok(audited!(self, act, tx => {
             let restored: Option<Seen<Project>> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE projects SET row_version = row_version + 1, deleted_at = NULL, updated_at = $5, slug = $6 \
-                 WHERE deleted_at IS NOT NULL AND id IN (SELECT projects.id FROM projects", sees_any_project!(),
+                 WHERE deleted_at IS NOT NULL AND purging_at IS NULL AND id IN (SELECT projects.id FROM projects", sees_any_project!(),
                 "WHERE projects.id = $4) RETURNING ", columns!(), ", (SELECT r.role FROM organization_members r \
                            WHERE r.organization_id = projects.organization_id AND r.user_id = $1) AS role")), viewer)
                 .bind(id.0).bind(act.at).bind(slug).fetch_all(&mut *tx).await?.pop();
+            let purging: i64 = seen_by!(sqlx::query_scalar(concat!(
+                "SELECT COUNT(*) FROM projects", sees_any_project!(),
+                "WHERE projects.id = $4 AND projects.purging_at IS NOT NULL")), viewer)
+                .bind(id.0).fetch_one(&mut *tx).await?;
             match restored.map(<(Project, Role)>::from) {
+                None if purging > 0 => Err(Refusal::Purging),
                 None => Err(Refusal::NotFound),
                 Some((row, role)) => {
                     // An organization deleted meanwhile keeps its projects deleted.
@@ -303,20 +318,26 @@ impl Store {
             .bind(before).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
-    /// Whether it is deleted, and can no longer be restored.
-    pub async fn is_due_to_purge(&self, id: ProjectId, before: DateTime<Utc>) -> Result<bool> {
-        Ok(
-            on_read!(self, db => sqlx::query_scalar(concat!("SELECT EXISTS (SELECT 1 FROM projects WHERE id = $1 AND", is_due_to_purge!("$2"), ")"))
-            .bind(id.0).bind(before).fetch_one(db).await?),
-        )
+    /// From now on a project that is due cannot be restored. One that was restored first stays as it is.
+    pub async fn begin_purge(&self, id: ProjectId, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<Purge> {
+        let begun = on_write!(self, db => sqlx::query(concat!(
+            "UPDATE projects SET purging_at = COALESCE(purging_at, $3) WHERE id = $1 AND (purging_at IS NOT NULL OR (",
+            is_due_to_purge!("$2"), "))"))
+            .bind(id.0).bind(before).bind(now).execute(db).await?.rows_affected());
+        if begun > 0 {
+            return Ok(Purge::Begun);
+        }
+        let is_there: bool = on_read!(self, db => sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM projects WHERE id = $1)")
+            .bind(id.0).fetch_one(db).await?);
+        Ok(if is_there { Purge::NotDue } else { Purge::Done })
     }
 
-    /// Removes a deleted project with its deployments and what ties it to Ghost. Whether it was still deleted.
-    pub async fn purge_project(&self, act: &Act, id: ProjectId, before: DateTime<Utc>) -> Result<Outcome<()>> {
+    /// Removes a project whose purge has begun, with its deployments and what ties it to Ghost.
+    pub async fn purge_project(&self, act: &Act, id: ProjectId) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {
             let gone: Option<Project> = sqlx::query_as(concat!(
-                "DELETE FROM projects WHERE id = $1 AND", is_due_to_purge!("$2"), "RETURNING ", columns!()))
-                .bind(id.0).bind(before).fetch_all(&mut *tx).await?.pop();
+                "DELETE FROM projects WHERE id = $1 AND purging_at IS NOT NULL RETURNING ", columns!()))
+                .bind(id.0).fetch_all(&mut *tx).await?.pop();
             match gone {
                 None => Err(Refusal::NotFound),
                 Some(row) => {

@@ -3,7 +3,9 @@
 //! `outbox.rs`: what happened, written with it; `deliveries.rs`: what became of telling it.
 
 use crate::{
-    Page, PageRequest, Result, Store, Viewer,
+    Act, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    change::is_expected,
+    idempotency::keep_answer,
     pool::{on_read, on_write},
     viewer::seen_by,
     words::{Seen, row},
@@ -36,6 +38,8 @@ pub struct Webhook {
     pub failing_since: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// One more with every change.
+    pub row_version: i64,
 }
 row!(Webhook, columns of "webhooks" {
     id,
@@ -52,6 +56,7 @@ row!(Webhook, columns of "webhooks" {
     failing_since,
     created_at,
     updated_at,
+    row_version,
 });
 
 // Here, because they use `columns!`.
@@ -97,16 +102,23 @@ fn json(events: Option<&Vec<WebhookEventType>>) -> Option<String> {
 
 impl Store {
     /// Whether there was room: an organization has at most `most`.
-    pub async fn create_webhook(&self, new: &Webhook, most: u32) -> Result<bool> {
-        let done = on_write!(self, db => sqlx::query(
+    pub async fn create_webhook(&self, act: &Act, new: &Webhook, most: u32) -> Result<bool> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let done = sqlx::query(
             "INSERT INTO webhooks (id, organization_id, project_id, url, description, events, secret, is_enabled, created_at, updated_at) \
              SELECT $1, $2, $3, $4, $5, $6, $7, TRUE, $8, $8 \
              WHERE (SELECT COUNT(*) FROM webhooks WHERE organization_id = $2) < $9")
             .bind(new.id.0).bind(new.organization_id.0).bind(new.project_id.map(|id| id.0)).bind(&new.url)
             .bind(&new.description).bind(json(new.events.as_ref())).bind(&new.secret).bind(new.created_at)
             .bind(i64::from(most))
-            .execute(db).await?.rows_affected());
-        Ok(done > 0)
+            .execute(&mut *tx).await?.rows_affected() > 0;
+            if done {
+                keep_answer!(tx, act);
+            }
+            tx.commit().await?;
+            done
+        }))
     }
 
     /// Those the viewer may look at: it takes the role developer. Narrowed to an organization or a project.
@@ -141,54 +153,74 @@ impl Store {
             .bind(id.0).fetch_optional(db).await?))
     }
 
-    /// `None`: there is no such webhook. Being switched off ends what it was still to be told; being switched on forgives.
+    /// Being switched off ends what it was still to be told; being switched on forgives.
     pub async fn update_webhook(
         &self,
         viewer: &Viewer,
         id: WebhookId,
         change: &WebhookChange,
+        expected: &Expected,
         now: DateTime<Utc>,
-    ) -> Result<Option<Webhook>> {
+    ) -> Result<Outcome<Webhook>> {
         let events = change.events.as_ref().map(|events| json(events.as_ref()));
-        Ok(on_write!(self, db => {
+        let row = on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE webhooks SET url = COALESCE($5, url), description = COALESCE($6, description), \
                    events = CASE WHEN $7 THEN $8 ELSE events END, is_enabled = COALESCE($9, is_enabled), \
                    disabled_reason = CASE WHEN $9 IS NULL OR (is_enabled = $9 AND NOT $9) THEN disabled_reason WHEN $9 THEN NULL ELSE 'asked' END, \
-                   failing_since = CASE WHEN $9 THEN NULL ELSE failing_since END, updated_at = $10 \
-                 WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
+                   failing_since = CASE WHEN $9 THEN NULL ELSE failing_since END, updated_at = $10, row_version = row_version + 1 \
+                 WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) AND ",
+                is_expected!("webhooks", "$11"), " RETURNING ", columns!())), viewer)
                 .bind(id.0).bind(change.url.as_deref()).bind(change.description.as_deref())
                 .bind(events.is_some()).bind(events.flatten()).bind(change.enabled).bind(now)
+                .bind(expected.text())
                 .fetch_all(&mut *tx).await?.pop();
             if row.is_some() && change.enabled == Some(false) {
                 sqlx::query(deliveries::END_ALL).bind(id.0).bind(now).execute(&mut *tx).await?;
             }
             tx.commit().await?;
             row
-        }))
+        });
+        match row {
+            Some(row) => Ok(Ok(row)),
+            None => self.stale_or_gone_webhook(viewer, id).await,
+        }
+    }
+
+    async fn stale_or_gone_webhook<T>(&self, viewer: &Viewer, id: WebhookId) -> Result<Outcome<T>> {
+        Ok(Err(if self.webhook(viewer, id).await?.is_some() { Refusal::Stale } else { Refusal::NotFound }))
     }
 
     /// A new secret; the one there was signs until `previous_expires_at`. `None`: there is no such webhook.
     pub async fn rotate_webhook_secret(
         &self,
+        act: &Act,
         viewer: &Viewer,
         id: WebhookId,
         secret: &str,
         previous_expires_at: DateTime<Utc>,
-        now: DateTime<Utc>,
     ) -> Result<Option<Webhook>> {
-        Ok(on_write!(self, db => seen_by!(sqlx::query_as(concat!(
-            "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7 \
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let row = seen_by!(sqlx::query_as(concat!(
+            "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7, row_version = row_version + 1 \
              WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
-            .bind(id.0).bind(secret).bind(previous_expires_at).bind(now).fetch_all(db).await?.pop()))
+            .bind(id.0).bind(secret).bind(previous_expires_at).bind(act.at).fetch_all(&mut *tx).await?.pop();
+            if row.is_some() {
+                keep_answer!(tx, act);
+            }
+            tx.commit().await?;
+            row
+        }))
     }
 
-    /// With its deliveries. Whether there was one the viewer may see.
-    pub async fn delete_webhook(&self, viewer: &Viewer, id: WebhookId) -> Result<bool> {
+    /// With its deliveries.
+    pub async fn delete_webhook(&self, viewer: &Viewer, id: WebhookId, expected: &Expected) -> Result<Outcome<()>> {
         let done = on_write!(self, db => seen_by!(sqlx::query(concat!(
-            "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4)")), viewer)
-            .bind(id.0).execute(db).await?.rows_affected());
-        Ok(done > 0)
+            "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) AND ",
+            is_expected!("webhooks", "$5"))), viewer)
+            .bind(id.0).bind(expected.text()).execute(db).await?.rows_affected());
+        if done > 0 { Ok(Ok(())) } else { self.stale_or_gone_webhook(viewer, id).await }
     }
 }

@@ -25,7 +25,7 @@ pub use app::{GHOST_SECRET, TestApp};
 pub use database::Database;
 pub use faults::Network;
 pub use gate::Gate;
-pub use redis::{RedisServer, redis_hash, redis_prefix, redis_url};
+pub use redis::{RedisServer, WatchedRedis, redis_hash, redis_prefix, redis_url};
 pub use replica::Replica;
 pub use repository::Repository;
 

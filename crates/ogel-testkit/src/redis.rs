@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -43,12 +44,27 @@ pub struct RedisServer {
     folder: TempDir,
     port: u16,
     child: Option<Child>,
+    /// Besides those that every one has.
+    arguments: Vec<String>,
+}
+
+/// `redis-server`, or what `OGEL_TEST_REDIS_SERVER` names: a `valkey-server`, for example.
+fn program() -> String {
+    #[expect(clippy::disallowed_methods, reason = "tests are told which server to run by the environment")]
+    std::env::var("OGEL_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 impl RedisServer {
     pub fn start() -> Self {
+        Self::start_with(|_, _| Vec::new())
+    }
+
+    /// With more arguments, made from a folder of its own and its port.
+    fn start_with(arguments: impl FnOnce(&Path, u16) -> Vec<String>) -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), port, child: None };
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments(folder.path(), port);
+        let mut server = Self { folder, port, child: None, arguments };
         server.up();
         server
     }
@@ -60,7 +76,8 @@ impl RedisServer {
     /// Starts it (again), empty, on the same port.
     pub fn up(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
+            .args(&self.arguments)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
             .arg("--dir")
             .arg(self.folder.path())
@@ -117,5 +134,60 @@ impl Drop for RedisServer {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// A master, its replica, and a Sentinel that makes the one of the other when it is gone.
+pub struct WatchedRedis {
+    master: Option<RedisServer>,
+    _replica: RedisServer,
+    sentinel: RedisServer,
+}
+
+impl WatchedRedis {
+    /// Once the Sentinel knows that the replica follows.
+    pub fn start() -> Self {
+        let master = RedisServer::start();
+        let follows = ["--replicaof".to_owned(), "127.0.0.1".to_owned(), master.port.to_string()];
+        let replica = RedisServer::start_with(|_, _| follows.to_vec());
+        let sentinel = RedisServer::start_with(|folder, _| {
+            let file = folder.join("sentinel.conf");
+            let text = format!(
+                "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\n\
+                 sentinel failover-timeout main 2000\n",
+                master.port
+            );
+            std::fs::write(&file, text).unwrap();
+            vec![file.display().to_string(), "--sentinel".to_owned()]
+        });
+        let watched = Self { master: Some(master), _replica: replica, sentinel };
+        for _ in 0..1000 {
+            if watched.knows_a_replica_that_follows() {
+                return watched;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the Sentinel found no replica");
+    }
+
+    fn knows_a_replica_that_follows(&self) -> bool {
+        let port = self.sentinel.port.to_string();
+        let asked = Command::new("redis-cli").args(["-p", &port, "sentinel", "replicas", "main"]).output().unwrap();
+        let text = String::from_utf8_lossy(&asked.stdout);
+        let mut lines = text.lines();
+        let field = |lines: &mut std::str::Lines<'_>, name: &str| {
+            lines.find(|line| *line == name)?;
+            lines.next().map(str::to_owned)
+        };
+        field(&mut lines, "master-link-status").as_deref() == Some("ok")
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/main", self.sentinel.port)
+    }
+
+    /// At once, as a crash would.
+    pub fn kill_master(&mut self) {
+        self.master.take().expect("it lives").kill();
     }
 }

@@ -19,6 +19,12 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
+/// `redis-server`, or what `OGEL_TEST_REDIS_SERVER` names: a `valkey-server`, for example.
+fn program() -> String {
+    #[expect(clippy::disallowed_methods, reason = "tests are told which server to run by the environment")]
+    std::env::var("OGEL_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 pub(crate) fn free_port() -> u16 {
     // A cluster's bus is on the port above by 10,000, so not too high a one.
     (0..1000)
@@ -37,7 +43,7 @@ impl Server {
     /// `arguments` are made from a folder and a port.
     pub(crate) fn with(arguments: impl FnOnce(&Path, u16) -> Vec<String>) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
             .args(arguments(folder.path(), port))
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())

@@ -15,6 +15,7 @@ mod login;
 mod logins;
 mod logs;
 mod ogel;
+mod operations;
 mod organizations;
 mod production;
 mod repository;

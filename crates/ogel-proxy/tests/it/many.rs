@@ -194,3 +194,33 @@ async fn addresses_have_to_share_scheme_and_path() {
         assert!(!make(wrong), "{wrong:?}");
     }
 }
+
+/// What a name means may change while we run: each connection asks anew.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_means_another_address_by_now_is_followed_by_the_next_connection() {
+    struct Names(Arc<AtomicU64>, [Scripted; 2]);
+    impl Connect for Names {
+        fn connect<'a>(&'a self, host: &'a str, port: u16, tls: bool) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
+            assert_eq!(host, "ghost.test", "the name, not what it once meant");
+            self.1[usize::try_from(self.0.load(SeqCst)).unwrap()].connect(host, port, tls)
+        }
+    }
+    let meaning = Arc::new(AtomicU64::new(0));
+    // The old one closes after its answer, as one does that is taken out of service.
+    let old = Scripted::new(|_| Reply::Last("HTTP/1.1 200 X\r\ncontent-length: 3\r\nconnection: close\r\n\r\nold".to_owned()));
+    let new = Scripted::new(|_| answer(200, "text/plain", "new"));
+    let connector = Connector::custom(Arc::new(Names(meaning.clone(), [old.clone(), new.clone()])));
+    let config = UpstreamConfig {
+        limits: Limits::default(),
+        breaker: None,
+        ejection: EjectionConfig::default(),
+        random: Arc::new(|| 1),
+    };
+    let upstream = Upstream::with(vec!["http://ghost.test:81".parse().unwrap()], connector, config).unwrap();
+    assert_eq!(get(&upstream).await.unwrap().body(), "old");
+    meaning.store(1, SeqCst);
+    for _ in 0..3 {
+        assert_eq!(get(&upstream).await.unwrap().body(), "new");
+    }
+    assert_eq!((old.seen().len(), new.seen().len(), new.connects()), (1, 3, 1));
+}

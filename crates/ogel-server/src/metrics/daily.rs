@@ -185,9 +185,9 @@ pub(crate) async fn of_day(app: &App, resource: &str, date: NaiveDate) -> Result
     let date = date.to_string();
     if let Some(redis) = app.shared.as_redis() {
         let fields = redis.tallies(resource, &date).await.map_err(|away| {
-            let message = "the day's figures cannot be read now; try again in a moment";
-            ogel_api::error::Error::new(ogel_api::error::ErrorCode::Overloaded, message)
-                .retry_after(Duration::from_secs(1))
+            let message = "the figures of all replicas are added up in Redis, which does not answer now; they are kept until it does";
+            ogel_api::error::Error::new(ogel_api::error::ErrorCode::SharedStateUnavailable, message)
+                .retry_after(Duration::from_secs(5))
                 .caused_by(away)
         })?;
         return Ok(fields.into_iter().filter_map(|(field, text)| Some((field, text.parse().ok()?))).collect());

@@ -64,7 +64,7 @@ impl RequestContext {
     /// What the audit log says of something done by this request.
     pub(crate) fn act(&self, world: &World, actor: Actor) -> Act {
         let request_id = Some(self.ids.request.to_string());
-        Act { id: world.uuid(), at: world.now(), actor, ip: Some(self.client), request_id }
+        Act { id: world.uuid(), at: world.now(), actor, ip: Some(self.client), request_id, answer: None }
     }
 
     /// What a call to Ghost on behalf of this request carries.

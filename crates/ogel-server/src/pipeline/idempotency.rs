@@ -1,5 +1,6 @@
 //! `Idempotency-Key` on POST. The first request with a key does the work, later ones get its answer, those that come
 //! meanwhile wait for it. Whoever does the work holds a lease: when its process dies, the next one does the work again.
+//! What would then be there twice keeps its answer in the transaction that makes it ([`Made::answered`]).
 //!
 //! A record belongs to one caller, method and path for 24 hours. The answer is kept sealed: it can hold a secret that
 //! is shown once. Requests without a caller (sign-up, login) are not recorded: there is nobody the record could belong to.
@@ -20,7 +21,8 @@ use axum::{
 };
 use chrono::TimeDelta;
 use ogel_api::error::{Error, ErrorCode};
-use ogel_store::{Begin, IdempotentUse, KeyHold};
+use ogel_store::{Act, Begin, IdempotentUse, KeptAnswer, KeyHold};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -104,7 +106,8 @@ async fn run(
         }
         Begin::Done { status, body, content_type, .. } => return replay(app, &context, status, &body, &content_type),
     };
-    request.extensions_mut().insert(Made { id: hold.made_id, again: hold.fence > 1 });
+    let key = Some(Key { scope, fence: hold.fence });
+    request.extensions_mut().insert(Made { id: hold.made_id, again: hold.fence > 1, key });
     let response = renewing(app, &scope, hold, next.run(request)).await;
     // A refusal would be the same again; nothing was done that a retry could double. What broke may have been half done.
     if response.status().is_server_error() {
@@ -177,20 +180,44 @@ async fn renewing<T>(app: &App, scope: &[u8; 32], hold: KeyHold, work: impl Futu
     }
 }
 
-/// The id of what this request makes: the key's, so that a request repeated after any failure finds what the first one
+/// What this request makes. Its id is the key's, so that a request repeated after any failure finds what the first one
 /// made; a fresh one without a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Made {
     pub(crate) id: Uuid,
     /// Whether it may be there already.
     pub(crate) again: bool,
+    key: Option<Key>,
+}
+
+/// The key, as this request holds it.
+#[derive(Clone, Copy)]
+struct Key {
+    scope: [u8; 32],
+    fence: i64,
+}
+
+impl Made {
+    pub(crate) fn without_key(app: &App) -> Self {
+        Self { id: app.world.uuid(), again: false, key: None }
+    }
+
+    /// Has the answer to this request kept by `act` itself: a crash afterwards does not lose it, a crash before has made
+    /// nothing, and of two who believe to hold the key one does it.
+    pub(crate) fn answered(&self, app: &App, act: Act, status: StatusCode, answer: &impl Serialize) -> Result<Act> {
+        let Some(Key { scope, fence }) = self.key else { return Ok(act) };
+        let body = serde_json::to_vec(answer).map_err(Error::internal)?;
+        let body = app.sealer.seal(&answer_context(&scope), &body).map_err(Error::internal)?.into_bytes();
+        let kept = KeptAnswer { scope_hash: scope, fence, status: status.as_u16(), body, content_type: "application/json" };
+        Ok(Act { answer: Some(kept), ..act })
+    }
 }
 
 impl FromRequestParts<App> for Made {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(|| Self { id: app.world.uuid(), again: false }))
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(|| Self::without_key(app)))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     caller::{Allowed, Caller, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, invalid_field},
-    pipeline::RequestContext,
+    pipeline::{Made, RequestContext},
     secrets,
     state::App,
     uses::session_lasts,
@@ -213,14 +213,21 @@ async fn get_session(
 async fn create_api_key(
     State(app): State<App>,
     caller: Allowed<scope::KeysWrite>,
+    made: Made,
     Json(body): Json<NewApiKey>,
 ) -> Result<impl IntoResponse> {
-    let created = new_api_key(&app, &caller.caller, &body).await?;
+    let act = |created: &_| made.answered(&app, caller.act(&app), StatusCode::CREATED, created);
+    let created = new_api_key(&app, act, &caller.caller, &body).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Also how `ogeld dev` makes its first key.
-pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) -> Result<ApiKeyCreated> {
+/// Also how `ogeld dev` makes its first key. `act` is told what is about to be answered.
+pub(crate) async fn new_api_key(
+    app: &App,
+    act: impl Fn(&ApiKeyCreated) -> Result<Act>,
+    caller: &Caller,
+    body: &NewApiKey,
+) -> Result<ApiKeyCreated> {
     let name = shared::name(&body.name)?;
     let now = app.world.now();
     let unasked = || caller.scopes.iter().copied().filter(|scope| *scope != Scope::Admin).collect();
@@ -258,8 +265,9 @@ pub(crate) async fn new_api_key(app: &App, caller: &Caller, body: &NewApiKey) ->
         old_secret_hash: None,
         old_secret_expires_at: None,
     };
-    app.store.create_api_key(&row).await?;
-    Ok(ApiKeyCreated { api_key: wire_key(&row), secret })
+    let created = ApiKeyCreated { api_key: wire_key(&row), secret };
+    app.store.create_api_key(&act(&created)?, &row).await?;
+    Ok(created)
 }
 
 /// Scopes that the caller may give: some, all of them known, none that they lack. A key must not be a way to more than
@@ -325,7 +333,7 @@ async fn delete_api_key(
     Path(id): Path<ApiKeyId>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    if !app.store.delete_api_key(&caller.caller.viewer, id).await? {
+    if !app.store.delete_api_key(&caller.act(&app), &caller.caller.viewer, id).await? {
         return Err(Error::not_found("API key", id).into());
     }
     app.callers.forget(caller.caller.user.id);

@@ -191,7 +191,7 @@ async fn accepted(app: &App, row: Arc<ogel_store::Deployment>) -> Response {
 /// Writes the row and sets its work going. The row comes first: from here on a crash loses nothing. Also how
 /// `ogeld dev` deploys its example.
 pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> Result<Arc<ogel_store::Deployment>> {
-    start(app, caller, Made { id: app.world.uuid(), again: false }, body, None).await
+    start(app, caller, Made::without_key(app), body, None).await
 }
 
 /// The same under this id, perhaps as the repetition of another one. One that is there already was made by an earlier

@@ -25,9 +25,10 @@ use ogel_api::{
     domains::{DnsRecord, Domain, DomainList, DomainStatus, NewDomain, UpdateDomain},
     error::{Error, ErrorCode},
     id::{DomainId, ProjectId, SiteId},
+    webhooks::WebhookEventType,
 };
 use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
-use ogel_store::{GhostObject, ObjectKind};
+use ogel_store::{Emission, EmissionScope, GhostObject, ObjectKind};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -246,13 +247,15 @@ async fn create_domain(
     let made = acting!(&app, acting, |credential, at| app.ghost.create_domain(context.call(), credential, at, &new));
     match made {
         Ok(answer) => {
-            let response = shown(&app, StatusCode::CREATED, id, project, answer.read()?).await?;
+            let document = answer.read()?;
+            app.store.emit(&emission(&app, id, project, Some(&document.domain), WebhookEventType::DomainAdded)).await?;
+            let response = shown(&app, StatusCode::CREATED, id, project, document).await?;
             Ok(responses::after_change(&app, project, DOMAINS, response).await)
         }
         Err(error) => {
             // Whatever may have been made keeps its id.
             if !error.may_have_been_processed {
-                objects::forget(&app, &object).await?;
+                objects::forget(&app, &object, None).await?;
             }
             responses::changed(&app, project, DOMAINS).await;
             Err(error.into())
@@ -292,6 +295,18 @@ async fn update_domain(
     answered(&app, id, object.project_id, changed).await
 }
 
+/// What webhooks are told of a domain.
+fn emission(
+    app: &App,
+    id: DomainId,
+    project: ProjectId,
+    domain: Option<&str>,
+    kind: WebhookEventType,
+) -> Emission {
+    let data = serde_json::json!({ "domainId": id, "projectId": project, "domain": domain });
+    Emission { scope: EmissionScope::Project(project), kind, data, at: app.world.now() }
+}
+
 /// The answer to a change; one that failed may have been done all the same.
 async fn answered(
     app: &App,
@@ -322,7 +337,16 @@ async fn verify_domain(
     rule::VERIFY_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    let before = acting!(&app, acting, |credential, at| ghost.get_domain(context.call(), credential, at, at_ghost));
+    let before = before.map_err(|error| refused(error, "domain", id))?.read()?.status;
     let checked = acting!(&app, acting, |credential, at| ghost.verify_domain(context.call(), credential, at, at_ghost));
+    if let Ok(answer) = &checked {
+        let document = answer.read()?;
+        if document.status == DomainStatus::Verified && before != DomainStatus::Verified {
+            let verified = WebhookEventType::DomainVerified;
+            app.store.emit(&emission(&app, id, object.project_id, Some(&document.domain), verified)).await?;
+        }
+    }
     answered(&app, id, object.project_id, checked).await
 }
 
@@ -345,7 +369,8 @@ async fn delete_domain(
     let outcome = gone.map_err(|error| refused(error, "domain", id));
     // One that was not there any more is not there either way.
     if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
-        objects::forget(&app, &object).await?;
+        let removed = emission(&app, id, object.project_id, None, WebhookEventType::DomainRemoved);
+        objects::forget(&app, &object, Some(&removed)).await?;
     }
     match outcome {
         Ok(()) => {

@@ -10,7 +10,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, Versioned},
     permissions::rule,
-    pipeline::IfMatch,
+    pipeline::{IfMatch, Made},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -102,6 +102,7 @@ async fn list_organizations(
 async fn create_organization(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsWrite>,
+    made: Made,
     Json(body): Json<NewOrganization>,
 ) -> Result<(StatusCode, Versioned<Organization>)> {
     let viewer = &caller.caller.viewer;
@@ -123,12 +124,14 @@ async fn create_organization(
         row_version: 1,
         deleted_at: None,
     };
-    let act = caller.act(&app);
-    match app.store.create_organization(&act, &row, viewer.user).await {
+    let act = |row: &ogel_store::Organization| {
+        made.answered(&app, caller.act(&app), StatusCode::CREATED, &wire(&(row.clone(), Role::Owner)))
+    };
+    match app.store.create_organization(&act(&row)?, &row, viewer.user).await {
         // A slug of our own making must not be the caller's problem.
         Err(StoreError::Unique { what: "organizations.slug" }) | Ok(Err(Refusal::SlugHeld)) if body.slug.is_none() => {
             row.slug = shared::another_slug(&row.slug, id.0);
-            app.store.create_organization(&act, &row, viewer.user).await?
+            app.store.create_organization(&act(&row)?, &row, viewer.user).await?
         }
         other => other?,
     }

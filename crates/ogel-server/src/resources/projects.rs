@@ -6,7 +6,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, MaybeJson, NoParameters, Path, Query, Versioned, invalid_field},
     permissions::rule,
-    pipeline::IfMatch,
+    pipeline::{IfMatch, Made},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -118,16 +118,18 @@ async fn list_projects(
 async fn create_project(
     State(app): State<App>,
     caller: Allowed<scope::ProjectsWrite>,
+    made: Made,
     Json(body): Json<NewProject>,
 ) -> Result<(StatusCode, Versioned<Project>)> {
-    let row = new_project(&app, &caller.act(&app), &caller.caller.viewer, &body).await?;
+    let act = |row: &_| made.answered(&app, caller.act(&app), StatusCode::CREATED, &wire(row));
+    let row = new_project(&app, act, &caller.caller.viewer, &body).await?;
     Ok((StatusCode::CREATED, Versioned(row.row_version, wire(&row))))
 }
 
-/// Also how `ogeld dev` makes its first project.
+/// Also how `ogeld dev` makes its first project. `act` is told what is about to be made.
 pub(crate) async fn new_project(
     app: &App,
-    act: &Act,
+    act: impl Fn(&ogel_store::Project) -> Result<Act>,
     viewer: &Viewer,
     body: &NewProject,
 ) -> Result<ogel_store::Project> {
@@ -163,10 +165,10 @@ pub(crate) async fn new_project(
         row_version: 1,
         deleted_at: None,
     };
-    match app.store.create_project(act, &row).await {
+    match app.store.create_project(&act(&row)?, &row).await {
         Err(StoreError::Unique { what: "projects.slug" }) if body.slug.is_none() => {
             row.slug = shared::another_slug(&row.slug, id.uuid());
-            app.store.create_project(act, &row).await?
+            app.store.create_project(&act(&row)?, &row).await?
         }
         other => other?,
     }

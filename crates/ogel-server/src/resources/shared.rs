@@ -145,6 +145,10 @@ pub(crate) fn refused(refusal: Refusal, noun: &str, id: impl std::fmt::Display) 
             ErrorCode::LastOwner,
             "the organization would be left without an owner; make another member `owner` first",
         ),
+        Refusal::Purging => Failure::new(
+            ErrorCode::Conflict,
+            format!("the {noun} is being removed for good since its time to be restored is over"),
+        ),
         Refusal::SlugHeld => Failure::new(
             ErrorCode::Conflict,
             "this `slug` belonged to another organization a short while ago and is held for it; choose another one",

@@ -208,7 +208,7 @@ async fn create_site(
         Err(error) => {
             // Whatever may have been made keeps its id.
             if !error.may_have_been_processed {
-                objects::forget(&app, &object).await?;
+                objects::forget(&app, &object, None).await?;
             }
             responses::changed(&app, body.project_id, SITES).await;
             Err(error.into())
@@ -274,7 +274,7 @@ async fn delete_site(
     let outcome = gone.map_err(|error| refused(error, "site", id));
     // One that was not there any more is not there either way.
     if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
-        objects::forget(&app, &object).await?;
+        objects::forget(&app, &object, None).await?;
     }
     match outcome {
         Ok(()) => {

@@ -7,14 +7,15 @@ mod stripe;
 
 use super::{
     projects::{self, ProjectRef},
-    shared::{self, PageParameters},
+    shared::{self, PageParameters, refused},
 };
 use crate::{
     caller::{Allowed, scope},
     error::{Failure, Result},
-    extract::{Json, MaybeJson, NoParameters, Parameters, Path, Query, invalid_field, parameter},
+    extract::{Json, MaybeJson, NoParameters, Parameters, Path, Query, Versioned, invalid_field, parameter},
     hooks::{deliver, receiver},
     permissions::{Rule, rule},
+    pipeline::{IfMatch, Made},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -169,8 +170,9 @@ async fn organization(
 async fn create_webhook(
     State(app): State<App>,
     caller: Allowed<scope::WebhooksWrite>,
+    made: Made,
     Json(body): Json<NewWebhook>,
-) -> Result<(StatusCode, Json<WebhookCreated>)> {
+) -> Result<(StatusCode, Versioned<WebhookCreated>)> {
     let (organization_id, project_id) = owner(&app, &caller.caller.viewer, &body).await?;
     let now = app.world.now();
     let id = WebhookId(app.world.uuid());
@@ -190,12 +192,15 @@ async fn create_webhook(
         failing_since: None,
         created_at: now,
         updated_at: now,
+        row_version: 1,
     };
-    if !app.store.create_webhook(&row, MOST_PER_ORGANIZATION).await? {
+    let created = WebhookCreated { webhook: wire(&row), secret };
+    let act = made.answered(&app, caller.act(&app), StatusCode::CREATED, &created)?;
+    if !app.store.create_webhook(&act, &row, MOST_PER_ORGANIZATION).await? {
         let message = format!("the organization has {MOST_PER_ORGANIZATION} webhooks already; remove one first");
         return Err(Failure::new(ErrorCode::QuotaExceeded, message));
     }
-    Ok((StatusCode::CREATED, Json(WebhookCreated { webhook: wire(&row), secret })))
+    Ok((StatusCode::CREATED, Versioned(row.row_version, created)))
 }
 
 /// Whose the new webhook is, if the caller may make it one of theirs.
@@ -240,20 +245,22 @@ async fn get_webhook(
     caller: Allowed<scope::WebhooksRead>,
     Path(id): Path<WebhookId>,
     _: Query<NoParameters>,
-) -> Result<Json<Webhook>> {
-    Ok(Json(wire(&allowed(&app, &caller.caller.viewer, id, rule::GET_WEBHOOK).await?)))
+) -> Result<Versioned<Webhook>> {
+    let row = allowed(&app, &caller.caller.viewer, id, rule::GET_WEBHOOK).await?;
+    Ok(Versioned(row.row_version, wire(&row)))
 }
 
 /// Changes a webhook, or switches it off and on. Takes the role admin. Off ends what it was still to be told.
 #[utoipa::path(patch, path = "/webhooks/{id}", operation_id = "update_webhook", tag = "webhooks",
-    params(("id" = WebhookId, Path)), request_body = UpdateWebhook, responses((status = 200, body = Webhook)),
+    params(("id" = WebhookId, Path), ("If-Match" = Option<String>, Header)), request_body = UpdateWebhook, responses((status = 200, body = Webhook)),
     security(("bearer" = [])))]
 async fn update_webhook(
     State(app): State<App>,
     caller: Allowed<scope::WebhooksWrite>,
     Path(id): Path<WebhookId>,
+    IfMatch(expected): IfMatch,
     Json(body): Json<UpdateWebhook>,
-) -> Result<Json<Webhook>> {
+) -> Result<Versioned<Webhook>> {
     let viewer = &caller.caller.viewer;
     allowed(&app, viewer, id, rule::UPDATE_WEBHOOK).await?;
     let change = WebhookChange {
@@ -262,25 +269,27 @@ async fn update_webhook(
         events: body.events.map(|wanted| wanted.map(events).transpose()).transpose()?,
         enabled: body.enabled,
     };
-    let row = app.store.update_webhook(viewer, id, &change, app.world.now()).await?;
-    Ok(Json(wire(&row.ok_or_else(|| Error::not_found("webhook", id))?)))
+    let outcome = app.store.update_webhook(viewer, id, &change, &expected, app.world.now()).await?;
+    let row = outcome.map_err(|refusal| refused(refusal, "webhook", id))?;
+    Ok(Versioned(row.row_version, wire(&row)))
 }
 
 /// Removes a webhook and the log of its deliveries. Takes the role admin.
 #[utoipa::path(delete, path = "/webhooks/{id}", operation_id = "delete_webhook", tag = "webhooks",
-    params(("id" = WebhookId, Path)), responses((status = 204, description = "Removed")), security(("bearer" = [])))]
+    params(("id" = WebhookId, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204, description = "Removed")), security(("bearer" = [])))]
 async fn delete_webhook(
     State(app): State<App>,
     caller: Allowed<scope::WebhooksWrite>,
     Path(id): Path<WebhookId>,
+    IfMatch(expected): IfMatch,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
     let viewer = &caller.caller.viewer;
     allowed(&app, viewer, id, rule::DELETE_WEBHOOK).await?;
-    match app.store.delete_webhook(viewer, id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Error::not_found("webhook", id).into()),
-    }
+    let outcome = app.store.delete_webhook(viewer, id, &expected).await?;
+    outcome.map_err(|refusal| refused(refusal, "webhook", id))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Nothing to say.
@@ -297,15 +306,20 @@ async fn rotate_webhook_secret(
     caller: Allowed<scope::WebhooksWrite>,
     Path(id): Path<WebhookId>,
     _: Query<NoParameters>,
+    made: Made,
     _: MaybeJson<Nothing>,
 ) -> Result<Json<WebhookCreated>> {
     let viewer = &caller.caller.viewer;
-    allowed(&app, viewer, id, rule::ROTATE_WEBHOOK_SECRET).await?;
+    let row = allowed(&app, viewer, id, rule::ROTATE_WEBHOOK_SECRET).await?;
     let (secret, sealed) = new_secret(&app, id)?;
-    let now = app.world.now();
+    let act = caller.act(&app);
+    let now = act.at;
     let grace = i64::try_from(app.config().webhooks.secret_grace_hours).unwrap_or(24);
     let until = now + TimeDelta::try_hours(grace).unwrap_or(TimeDelta::days(1));
-    let row = app.store.rotate_webhook_secret(viewer, id, &sealed, until, now).await?;
-    let row = row.ok_or_else(|| Error::not_found("webhook", id))?;
-    Ok(Json(WebhookCreated { webhook: wire(&row), secret }))
+    let rotated = ogel_store::Webhook { previous_secret_expires_at: Some(until), updated_at: now, ..row };
+    let rotated = WebhookCreated { webhook: wire(&rotated), secret };
+    let act = made.answered(&app, act, StatusCode::OK, &rotated)?;
+    let row = app.store.rotate_webhook_secret(&act, viewer, id, &sealed, until).await?;
+    row.ok_or_else(|| Error::not_found("webhook", id))?;
+    Ok(Json(rotated))
 }

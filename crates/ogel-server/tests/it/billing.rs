@@ -19,11 +19,11 @@ pub(crate) async fn organization(api: &Api) -> String {
     api.get("/organizations").await.expect(200)["organizations"][0]["id"].as_str().unwrap().to_owned()
 }
 
-async fn put(api: &Api, path: &str, body: Value) -> Answer {
+pub(crate) async fn put(api: &Api, path: &str, body: Value) -> Answer {
     api.send(api.request(Method::PUT, path).json(&body)).await
 }
 
-async fn change_plan(api: &Api, organization: &str, plan: &str) -> Value {
+pub(crate) async fn change_plan(api: &Api, organization: &str, plan: &str) -> Value {
     let path = format!("/organizations/{organization}/billing/subscription");
     put(api, &path, json!({ "plan": plan })).await.expect(200)
 }

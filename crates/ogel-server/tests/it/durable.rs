@@ -90,6 +90,93 @@ on_both! {
         replica.stop().await;
     }
 
+    /// Answers 500, connections that break before the work, after it, and in the middle of an answer, answers that come too
+    /// late: all at once, under many creates.
+    async fn whatever_ghost_does_all_end_well_and_once(app: TestApp) {
+        const CREATES: usize = 50;
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        let mut ids = std::collections::HashSet::new();
+        for turn in 0..CREATES {
+            let faults = app.ghost.faults();
+            match turn % 5 {
+                0 => faults.fail_next(2, None, "/v1/projects", 500),
+                1 => faults.drop_next_connections(2, None, "/v1/projects"),
+                2 => faults.drop_next_answers(2, Some(Method::POST), "/v1/projects"),
+                3 => faults.cut_next_answers(2, None, "/v1/projects"),
+                _ => faults.set_latency(std::time::Duration::from_millis(40)),
+            }
+            let body = json!({ "projectId": project, "repoUrl": repository.url() });
+            let answer = ada.send(post(&ada, &format!("k{turn}"), &body)).await;
+            assert!(matches!(answer.status.as_u16(), 201 | 202), "{answer:?}");
+            ids.insert(answer.body["id"].to_string());
+            faults.set_latency(std::time::Duration::ZERO);
+        }
+        app.ghost.faults().clear();
+        assert_eq!(ids.len(), CREATES);
+        let mut ended = 0;
+        for id in &ids {
+            let done = ada.ended(&serde_json::from_str(id).unwrap()).await;
+            assert_eq!(done["status"], "success", "{done}");
+            ended += 1;
+        }
+        assert_eq!((ended, app.deployments_at_ghost(&project).await), (CREATES, CREATES as u64));
+    }
+
+    /// The first attempt's answer is lost and asking fails, too: the next attempt asks before it sends anything.
+    async fn a_second_attempt_asks_before_it_sends(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        // Everything before the deployment is there.
+        let before = ada.deploy(&project, &repository.url(), json!({})).await;
+        ada.ended(&before["id"]).await;
+        let place = format!("/v1/projects/{}/deployments", project.parse::<ogel_api::id::ProjectId>().unwrap().0);
+        app.ghost.faults().drop_next_answers(1, Some(Method::POST), &place);
+        app.ghost.faults().fail_next(4, Some(Method::GET), &place, 503);
+        // Whoever sends a second time is refused, and the deployment would have failed.
+        app.ghost.faults().fail_next(1, Some(Method::POST), &place, 400);
+        let made = ada.deploy(&project, &repository.url(), json!({})).await;
+        assert_eq!(ada.ended(&made["id"]).await["status"], "success");
+        assert_eq!(app.deployments_at_ghost(&project).await, 2);
+    }
+
+    async fn a_membership_that_ghost_forgot_is_made_again_at_submission(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        ada.deploy(&project, &repository.url(), json!({})).await;
+        let me = ada.get("/users/me").await.expect(200);
+        let account = me["id"].as_str().unwrap().parse::<ogel_api::id::UserId>().unwrap().0;
+        assert_eq!(app.at_ghost(Method::DELETE, &project, &format!("/members/{account}"), json!(null)).await, 204);
+        let made = ada.deploy(&project, &repository.url(), json!({})).await;
+        assert_eq!(ada.ended(&made["id"]).await["status"], "success");
+    }
+
+    async fn what_ghost_does_not_accept_in_time_fails_and_never_begins(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        app.ghost.faults().fail_next(1_000_000, None, "/v1", 503);
+        let body = json!({ "projectId": project, "repoUrl": repository.url() });
+        let request = post(&ada, "k", &body);
+        let asking = { let ada = ada.clone(); tokio::spawn(async move { ada.send(request).await }) };
+        let made = eventually("it is written down", || async {
+            let list = ada.get("/deployments").await.expect(200);
+            list["deployments"].get(0).cloned()
+        })
+        .await;
+        app.app.world.clock.advance(chrono::TimeDelta::minutes(31));
+        let done = ada.ended(&made["id"]).await;
+        assert_eq!(done["error"], "the deployment backend did not accept it within 30 minutes");
+        assert_eq!(asking.await.unwrap().body["id"], made["id"]);
+        app.ghost.faults().clear();
+        let operation = format!("/operations/{}", made["id"].as_str().unwrap().replace("dpl_", "op_"));
+        assert_eq!(ada.get(&operation).await.expect(200)["state"], "failed");
+        assert_eq!(app.deployments_at_ghost(&project).await, 0);
+    }
+
     async fn nobody_repeats_and_it_is_finished_all_the_same(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let project = ada.project("shop").await;

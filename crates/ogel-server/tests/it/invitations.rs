@@ -16,7 +16,7 @@ async fn organization(api: &Api) -> String {
 }
 
 /// The token that a mail carries.
-fn token(mail: &str) -> String {
+pub(crate) fn token(mail: &str) -> String {
     let mail = mail.replace("=\r\n", "");
     let start = mail.find("ogeli_").unwrap();
     mail[start..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()

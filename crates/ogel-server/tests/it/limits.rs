@@ -114,6 +114,43 @@ async fn logins_deployments_and_addresses_have_limits_of_their_own() {
     app.stop().await;
 }
 
+/// Whoever of an organization deploys, it counts for the organization; the plan says how much that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organization_deploys_only_so_often_whoever_of_it_does() {
+    let app = TestApp::start_with(Database::Sqlite, |config| {
+        config.limits.deploy = 3;
+        config.limits.deploy_pro = 5;
+    })
+    .await;
+    let (ada, ben, eve) = (app.sign_up("ada").await, app.sign_up("ben").await, app.sign_up("eve").await);
+    app.add_member(&ada, &ben, ogel_api::organizations::Role::Developer).await;
+    let body = json!({ "projectId": ada.project("shop").await, "repoUrl": "no url" });
+    let tried = async |api: &Api| api.post("/deployments", body.clone()).await;
+    tried(&ada).await.expect(400);
+    tried(&ada).await.expect(400);
+    tried(&ben).await.expect(400);
+    // Neither has used up what is their own.
+    for api in [&ben, &ada] {
+        let refused = tried(api).await;
+        let wait = refused.headers["retry-after"].to_str().unwrap().parse::<i64>().unwrap();
+        assert!((1..=10).contains(&wait), "{wait}");
+        let error = refused.expect_error(429, "RATE_LIMITED");
+        assert!(error["message"].as_str().unwrap().contains("the limit `deployments` is 3"), "{error}");
+    }
+    let theirs = json!({ "projectId": eve.project("shop").await, "repoUrl": "no url" });
+    eve.post("/deployments", theirs).await.expect(400);
+    // The next window; and what a better plan allows is asked of the organization, not of the person.
+    app.app.world.clock.advance(chrono::TimeDelta::seconds(21));
+    let organization = crate::billing::organization(&ada).await;
+    crate::billing::change_plan(&ada, &organization, "pro").await;
+    let mut admitted = 0;
+    for turn in 0..8 {
+        admitted += u32::from(tried(if turn % 2 == 0 { &ada } else { &ben }).await.status == 400);
+    }
+    assert_eq!(admitted, 5);
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_from_one_address_is_refused_whatever_it_sends() {
     let app = TestApp::start_with(Database::Sqlite, |config| config.limits.address = 5).await;

@@ -48,6 +48,7 @@ mod secrets;
 mod sessions;
 mod sites;
 mod studio_sessions;
+mod webhook_catalogue;
 mod webhooks;
 
 /// Makes two tests of each case: one on SQLite, one on PostgreSQL.

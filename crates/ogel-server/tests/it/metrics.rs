@@ -71,6 +71,32 @@ async fn over_a_restart(app: TestApp) {
     app.stop().await;
 }
 
+/// Added up in Redis, which is away: said so, and not another's fault; when it is back nothing is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_that_redis_has_are_named_as_such_while_it_is_away() {
+    let mut redis = ogel_testkit::RedisServer::start();
+    let url = redis.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| config.redis.url = ogel_server::config::Secret::new(url)).await;
+    connected(&app.app).await;
+    let ops = operator(&app, "ops").await;
+    redis.kill();
+    for _ in 0..7 {
+        ops.get("/organizations").await.expect(200);
+    }
+    let answer = ops.get("/metrics/organizations").await;
+    assert_eq!(answer.headers["retry-after"], "5");
+    let error = answer.expect_error(503, "SHARED_STATE_UNAVAILABLE");
+    assert!(error["message"].as_str().unwrap().contains("Redis"), "{error}");
+    redis.up();
+    connected(&app.app).await;
+    eventually("all is counted", || async {
+        let total = ops.get("/metrics/organizations").await.body["total"].as_u64();
+        (total == Some(7)).then_some(())
+    })
+    .await;
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_loses_no_figure_in_the_database() {
     over_a_restart(TestApp::start(Database::Sqlite).await).await;

@@ -110,14 +110,25 @@ async fn dead_letters(database: Database) {
     assert!(dead.iter().any(|row| row["id"] == unheard["operationId"]));
     let shown = ada.get(&format!("/operations/{}", deleting["id"].as_str().unwrap())).await.expect(200);
     assert_eq!(shown["state"], "dead");
+    let config = ogel_server::config::Config::clone(&app.app.config());
+    let report = ogel_server::doctor::examine(config, &[]).await.unwrap();
+    assert!(!report.is_well && report.text.contains(deleting["id"].as_str().unwrap()), "{}", report.text);
+    assert!(report.text.contains("ok   database"), "{}", report.text);
     let (_, metrics) = app.operations("/metrics").await;
     assert!(metrics.contains("ogel_work_jobs{queue=\"operations\",state=\"dead\"} 1"), "{metrics}");
 
     app.ghost.faults().clear();
-    for row in &dead {
-        let retry = format!("/admin/operations/{}/retry", row["id"].as_str().unwrap());
-        assert_eq!(grace.post(&retry, json!({})).await.expect(202)["state"], "pending");
-    }
+    let retry = format!("/admin/operations/{}/retry", deleting["id"].as_str().unwrap());
+    assert_eq!(grace.post(&retry, json!({})).await.expect(202)["state"], "pending");
+    // The same from a shell beside it.
+    let other = unheard["operationId"].as_str().unwrap().parse().unwrap();
+    let config = ogel_server::config::Config::clone(&app.app.config());
+    let report = ogel_server::doctor::examine(config.clone(), &[other]).await.unwrap();
+    assert!(report.text.contains(&format!("ok   operation {other}: will be done after all")), "{}", report.text);
+    let report = ogel_server::doctor::examine(config, &[other]).await.unwrap();
+    assert!(report.text.contains(&format!("BAD  operation {other}: is not there, or not dead")), "{}", report.text);
+    // That shell's clock runs on.
+    app.app.world.clock.advance(chrono::TimeDelta::minutes(10));
     assert_eq!(ended(&ada, &deleting["id"]).await["state"], "succeeded");
     assert_eq!(ada.ended(&unheard["id"]).await["status"], "success");
     ada.get(&path(&done)).await.expect_error(404, "NOT_FOUND");
@@ -183,7 +194,181 @@ async fn a_deployment_given_up_while_ghost_is_away_is_stopped_there_later() {
     app.stop().await;
 }
 
+/// Deploying again is written down while Ghost is away, and done when it is back.
+async fn redeployed_later(database: Database) {
+    let app = TestApp::start_with(database, |config| config.deployments.accept_wait_seconds = 1).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let repository = Repository::of_a_page("x");
+    let first = ada.deploy(&project, &repository.url(), json!({})).await;
+    let first = ada.ended(&first["id"]).await;
+    app.network.set_down(true);
+    let again = ada.post(&format!("{}/redeploy", path(&first)), json!({})).await.expect(202);
+    assert_eq!((&again["status"], &again["commitSha"]), (&json!("pending"), &first["commitSha"]));
+    app.network.set_down(false);
+    assert_eq!(ada.ended(&again["id"]).await["status"], "success");
+    assert_eq!(ended(&ada, &again["operationId"]).await["state"], "succeeded");
+    assert_eq!(app.deployments_at_ghost(&project).await, 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deployed_again_while_ghost_is_away_is_deployed_later_on_sqlite() {
+    redeployed_later(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deployed_again_while_ghost_is_away_is_deployed_later_on_postgres() {
+    redeployed_later(Database::Postgres).await;
+}
+
+/// The end of a deleted project waits for Ghost as an operation; from its beginning on nobody can restore half of it.
+async fn purged_later(database: Database) {
+    let app = TestApp::start_with(database, |config| {
+        config.deployments.accept_wait_seconds = 1;
+        config.auth.operators = vec!["grace@example.com".to_owned()];
+    })
+    .await;
+    let (ada, _) = (app.sign_up("ada").await, app.sign_up("grace").await);
+    let project = ada.project("shop").await;
+    succeeded(&ada, &project).await;
+    ada.delete(&format!("/projects/{project}")).await.expect(204);
+    app.app.world.clock.advance(chrono::TimeDelta::days(31));
+    let (ada, grace) = (app.log_in("ada").await, app.log_in("grace").await);
+    app.network.set_down(true);
+    ogel_server::purge::purge_due(&app.app).await;
+    let pending = grace.get("/admin/operations?state=pending").await.expect(200)["operations"][0].clone();
+    assert_eq!((&pending["kind"], &pending["projectId"]), (&json!("delete_project"), &json!(project)));
+    let restore = format!("/projects/{project}/restore");
+    let error = ada.post(&restore, json!({})).await.expect_error(409, "CONFLICT");
+    assert!(error["message"].as_str().unwrap().contains("removed for good"), "{error}");
+    app.network.set_down(false);
+    assert_eq!(ended(&ada, &pending["id"]).await["state"], "succeeded");
+    assert_eq!(app.deployments_at_ghost(&project).await, 0);
+    ada.post(&restore, json!({})).await.expect_error(404, "NOT_FOUND");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_purged_while_ghost_is_away_is_gone_later_and_not_restored_meanwhile_on_sqlite() {
+    purged_later(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_purged_while_ghost_is_away_is_gone_later_and_not_restored_meanwhile_on_postgres() {
+    purged_later(Database::Postgres).await;
+}
+
+/// Has everything compared, and waits for the end of it.
+async fn compared(app: &TestApp, grace: &Api) -> Value {
+    // What is young may be on its way.
+    app.app.world.clock.advance(chrono::TimeDelta::minutes(3));
+    let before = grace.get("/admin/reconciliation").await.expect(200)["last"]["finishedAt"].clone();
+    grace.post("/admin/reconciliation", json!({})).await.expect(202);
+    eventually("records are compared", || async {
+        let found = grace.get("/admin/reconciliation").await.expect(200);
+        (found["last"]["finishedAt"] != before && found["last"]["projects"] != 0).then_some(found)
+    })
+    .await
+}
+
+async fn operated(database: Database) -> (TestApp, Api, Api) {
+    let app = impatient(database).await;
+    let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
+    (app, ada, grace)
+}
+
+async fn mended(database: Database) {
+    let (app, ada, grace) = operated(database).await;
+    let project = ada.project("shop").await;
+    succeeded(&ada, &project).await;
+    let repository = Repository::of_a_page("x");
+    // One whose job is lost, as by an operator's hand.
+    app.network.set_down(true);
+    let body = json!({ "projectId": project, "repoUrl": repository.url() });
+    let lost = ada.post("/deployments", body).await.expect(202);
+    eventually("nobody is at it", || async {
+        app.at_database("DELETE FROM work WHERE queue = 'deployments'").await;
+        let queues = grace.get("/admin/queues").await.expect(200);
+        let left = queues["queues"].as_array().unwrap().iter().any(|row| row["queue"] == "deployments");
+        (!left).then_some(())
+    })
+    .await;
+    app.network.set_down(false);
+    // One that runs at Ghost although it is over here.
+    let runs = ada.deploy(&project, &repository.url(), json!({ "buildCommand": "sleep 1000000" })).await;
+    app.at_database("DELETE FROM work WHERE queue = 'deployments' AND leased_until IS NULL").await;
+    let uuid = runs["id"].as_str().unwrap().parse::<ogel_api::id::DeploymentId>().unwrap().0;
+    app.at_database(&format!("UPDATE deployments SET status = 'failed' WHERE ogel_deployment_id = '{uuid}'")).await;
+    let done = compared(&app, &grace).await;
+    assert!(done["last"]["repaired"].as_u64().unwrap() >= 2, "{done}");
+    assert_eq!(ada.ended(&lost["id"]).await["status"], "success");
+    eventually("Ghost has stopped it", || async {
+        (app.status_at_ghost(&project, runs["id"].as_str().unwrap()).await == "canceled").then_some(())
+    })
+    .await;
+    assert_eq!(app.deployments_at_ghost(&project).await, 3);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_job_and_one_that_runs_on_at_ghost_are_set_right_on_sqlite() {
+    mended(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_job_and_one_that_runs_on_at_ghost_are_set_right_on_postgres() {
+    mended(Database::Postgres).await;
+}
+
+/// What was buried and never accepted does not stay `pending` for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_deployment_ends_once_its_time_is_over() {
+    let (app, ada, grace) = operated(Database::Sqlite).await;
+    let project = ada.project("shop").await;
+    succeeded(&ada, &project).await;
+    app.network.set_down(true);
+    let repository = Repository::of_a_page("x");
+    let unheard = ada.post("/deployments", json!({ "projectId": project, "repoUrl": repository.url() })).await.expect(202);
+    eventually("it is dead", || async {
+        let list = grace.get("/admin/operations?state=dead").await.expect(200);
+        (list["operations"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    app.network.set_down(false);
+    app.app.world.clock.advance(chrono::TimeDelta::minutes(31));
+    compared(&app, &grace).await;
+    let done = ada.ended(&unheard["id"]).await;
+    assert_eq!(done["error"], "the deployment backend did not accept it within 30 minutes");
+    assert_eq!(ended(&ada, &unheard["operationId"]).await["state"], "failed");
+    app.stop().await;
+}
+
 on_both! {
+    /// Asked for, but restored before its turn came: that is not a success.
+    async fn a_purge_of_a_project_that_was_restored_fails_and_leaves_it(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        succeeded(&ada, &project).await;
+        let now = app.app.world.now();
+        let new = ogel_store::NewOperation {
+            id: ogel_api::id::OperationId(app.app.world.uuid()),
+            kind: ogel_api::operations::OperationKind::DeleteProject,
+            project_id: project.parse().unwrap(),
+            deployment_id: None,
+            requested_by: None,
+            reason: None,
+            created_at: now,
+        };
+        // Of a process that has died since.
+        let hold = ogel_store::Hold { owner: app.app.world.uuid(), until: now };
+        let (operation, _) = app.app.store.begin_operation(&new, hold).await.unwrap();
+        let over = ended(&ada, &json!(operation.id.to_string())).await;
+        assert_eq!((&over["state"], &over["error"]["code"]), (&json!("failed"), &json!("CONFLICT")));
+        ada.get(&format!("/projects/{project}")).await.expect(200);
+        assert_eq!(app.deployments_at_ghost(&project).await, 1);
+    }
+
     async fn where_records_disagree_operators_are_told(app: TestApp) {
         let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
         let mut config = ogel_server::config::Config::clone(&app.app.config());

@@ -43,6 +43,26 @@ on_both! {
         change(&ada, Method::PATCH, &path, &now, json!({ "name": "x" })).await.expect_error(404, "NOT_FOUND");
     }
 
+    async fn a_webhook_is_changed_and_removed_in_the_version_that_was_meant(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let made = ada.post("/webhooks", json!({ "url": "https://example.com/hook" })).await.expect(201);
+        let path = format!("/webhooks/{}", made["webhook"]["id"].as_str().unwrap());
+        let first = tag(&ada.get(&path).await);
+        let done = change(&ada, Method::PATCH, &path, &first, json!({ "description": "one" })).await;
+        let second = tag(&done);
+        done.expect(200);
+        assert_eq!(tag(&ada.get(&path).await), second);
+        change(&ada, Method::PATCH, &path, &first, json!({ "enabled": false })).await.expect_error(412, "PRECONDITION_FAILED");
+        // Another secret is another version, too.
+        ada.post(&format!("{path}/rotate-secret"), json!({})).await.expect(200);
+        change(&ada, Method::DELETE, &path, &second, Value::Null).await.expect_error(412, "PRECONDITION_FAILED");
+        let shown = ada.get(&path).await;
+        let now = tag(&shown);
+        assert_eq!(shown.expect(200)["enabled"], true);
+        change(&ada, Method::DELETE, &path, &now, Value::Null).await.expect(204);
+        change(&ada, Method::PATCH, &path, &now, json!({ "enabled": false })).await.expect_error(404, "NOT_FOUND");
+    }
+
     async fn of_many_who_read_the_same_only_one_writes(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let path = format!("/projects/{}", ada.project("shop").await);

@@ -2,7 +2,7 @@
 //! answer.
 
 use ogel_server::config::{Config, Secret};
-use ogel_testkit::{Database, RedisServer, TestApp, eventually, redis_prefix, redis_url};
+use ogel_testkit::{Database, RedisServer, TestApp, WatchedRedis, eventually, redis_prefix, redis_url};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -84,5 +84,60 @@ async fn a_redis_that_dies_stalls_or_comes_back_changes_no_answer() {
     connected(&app.app).await;
     redis.flush();
     ada.get("/users/me").await.expect(200);
+    app.stop().await;
+}
+
+/// The master dies under requests: none of them notices, and then everything is shared again through its successor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_master_dies_is_used_again_through_its_replica_without_a_restart() {
+    let mut redis = WatchedRedis::start();
+    let url = redis.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| {
+        config.redis.url = Secret::new(url);
+        config.redis.wait_ms = 1000;
+        config.cache = Config::default().cache;
+        config.limits.organization_free = 12;
+    })
+    .await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let project = ada.project("shop").await;
+    let site = ada.post("/sites", json!({ "projectId": project, "name": "web" })).await.expect(201);
+    let path = format!("/sites/{}", site["id"].as_str().unwrap());
+    ada.get(&path).await.expect(200);
+    redis.kill_master();
+    eventually("it is given up", || async { (!app.app.shared.as_redis().unwrap().health().0).then_some(()) }).await;
+    for n in 0..20 {
+        ada.get(&path).await.expect(200);
+        let name = json!({ "name": format!("web {n}") });
+        ada.patch(&path, name).await.expect(200);
+    }
+    connected(&app.app).await;
+    connected(&other.app).await;
+    // The cache, told by pub/sub.
+    let there = other.api(&ada);
+    let mut quick = 0;
+    for n in 0..5 {
+        there.get(&path).await.expect(200);
+        let name = json!(format!("after {n}"));
+        ada.patch(&path, json!({ "name": name })).await.expect(200);
+        let written = Instant::now();
+        while there.get(&path).await.body["name"] != name {}
+        quick += u32::from(written.elapsed() < Duration::from_millis(100));
+    }
+    assert!(quick >= 4, "{quick} of 5");
+    // And the limits: both count together.
+    let organization = ada.get("/organizations").await.expect(200)["organizations"][0]["id"].clone();
+    let key = ada.post("/auth/api-keys", json!({ "name": "k", "organizationId": organization })).await.expect(201);
+    let (here, there) = (ada.with_token(key["secret"].as_str()), other.api(&ada.with_token(key["secret"].as_str())));
+    let mut admitted = 0;
+    for turn in 0..30 {
+        let api = if turn % 2 == 0 { &here } else { &there };
+        admitted += u32::from(api.get("/auth/session").await.status == 200);
+    }
+    assert!((12..=14).contains(&admitted), "one more for each replica at most: {admitted}");
+    other.stop().await;
     app.stop().await;
 }

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 /// What a receiver does with what it gets.
 #[derive(Clone)]
-enum Manner {
+pub(crate) enum Manner {
     Answer(u16, &'static str),
     AskAgainIn(u64),
     Redirect(String),
@@ -24,14 +24,14 @@ enum Manner {
 
 /// A real HTTP server that remembers what was posted to it.
 #[derive(Clone)]
-struct Receiver {
+pub(crate) struct Receiver {
     url: String,
     inbox: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     manner: Arc<Mutex<Manner>>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
         let receiver = Self { url, inbox: Arc::default(), manner: Arc::new(Mutex::new(Manner::Answer(204, ""))) };
@@ -53,17 +53,17 @@ impl Receiver {
         }
     }
 
-    fn turn(&self, manner: Manner) {
+    pub(crate) fn turn(&self, manner: Manner) {
         *self.manner.lock() = manner;
     }
 
     /// The events that came, by `webhook-id`, with their bodies.
-    fn events(&self) -> Vec<(String, Value)> {
+    pub(crate) fn events(&self) -> Vec<(String, Value)> {
         let text = |headers: &HeaderMap| headers["webhook-id"].to_str().unwrap().to_owned();
         self.inbox.lock().iter().map(|(headers, body)| (text(headers), serde_json::from_slice(body).unwrap())).collect()
     }
 
-    fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         self.events().iter().map(|(_, body)| body["type"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -80,7 +80,7 @@ fn is_signed_with(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
 }
 
 /// A webhook of the caller's organization: its id and its secret.
-async fn make(api: &Api, receiver: &Receiver, more: Value) -> (String, String) {
+pub(crate) async fn make(api: &Api, receiver: &Receiver, more: Value) -> (String, String) {
     let mut body = json!({ "url": receiver.url });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let made = api.post("/webhooks", body).await.expect(201);
@@ -88,7 +88,7 @@ async fn make(api: &Api, receiver: &Receiver, more: Value) -> (String, String) {
 }
 
 /// Sends a test event; the delivery's id.
-async fn test(api: &Api, webhook: &str) -> String {
+pub(crate) async fn test(api: &Api, webhook: &str) -> String {
     let delivery = api.post(&format!("/webhooks/{webhook}/test"), json!({})).await.expect(202);
     assert_eq!((&delivery["status"], &delivery["type"]), (&json!("pending"), &json!("webhook.test")));
     delivery["id"].as_str().unwrap().to_owned()
@@ -381,6 +381,51 @@ on_both! {
         let cursor = page["pagination"]["nextCursor"].as_str().unwrap();
         let rest = ada.get(&format!("/webhooks?limit=15&cursor={cursor}")).await.expect(200);
         assert_eq!((page["webhooks"].as_array().unwrap().len(), rest["webhooks"].as_array().unwrap().len()), (15, 5));
+    }
+
+    /// Killed in the middle of many deliveries: what it had taken is told by another, perhaps again, under the same id.
+    async fn a_replica_killed_while_it_tells_loses_nothing(app: TestApp) {
+        const EVENTS: usize = 100;
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let receivers = [Receiver::start().await, Receiver::start().await, Receiver::start().await, Receiver::start().await];
+        let replica = app.replica().await;
+        for receiver in &receivers {
+            make(&ada, receiver, json!({ "events": ["project.updated"] })).await;
+        }
+        let told = || receivers.iter().map(|receiver| receiver.inbox.lock().len()).sum::<usize>();
+        let path = format!("/projects/{project}");
+        let changing = async {
+            for n in 0..EVENTS {
+                ada.patch(&path, json!({ "name": format!("name {n}") })).await.expect(200);
+            }
+        };
+        let killing = async {
+            eventually("some are told", || async { (told() >= 20).then_some(()) }).await;
+            let before = told();
+            replica.kill().await;
+            before
+        };
+        let ((), before) = tokio::join!(changing, killing);
+        assert!(before < EVENTS * receivers.len(), "all were told before it died");
+        // Past its leases.
+        app.app.world.clock.advance(TimeDelta::seconds(30));
+        let mut of_all: Option<Vec<(String, String)>> = None;
+        for receiver in &receivers {
+            let distinct = || {
+                let mut events: Vec<_> = receiver.events().into_iter().map(|(id, body)| (id, body.to_string())).collect();
+                events.sort_unstable();
+                events.dedup();
+                events
+            };
+            eventually("everything is told", || async { (distinct().len() >= EVENTS).then_some(()) }).await;
+            let events = distinct();
+            let mut ids: Vec<_> = events.iter().map(|(id, _)| id.clone()).collect();
+            ids.dedup();
+            // One told twice is the same event, byte for byte.
+            assert_eq!((events.len(), ids.len()), (EVENTS, EVENTS));
+            assert_eq!(*of_all.get_or_insert_with(|| events.clone()), events, "everybody is told the same");
+        }
     }
 
     async fn two_replicas_tell_each_event_once(app: TestApp) {

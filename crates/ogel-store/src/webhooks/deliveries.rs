@@ -212,7 +212,8 @@ impl Store {
             }
             if let Verdict::GivenUp(Some(reason)) = attempted.verdict {
                 let disabled = sqlx::query(
-                    "UPDATE webhooks SET is_enabled = FALSE, disabled_reason = $2, updated_at = $3 WHERE id = $1 AND is_enabled")
+                    "UPDATE webhooks SET is_enabled = FALSE, disabled_reason = $2, updated_at = $3, row_version = row_version + 1 \
+                     WHERE id = $1 AND is_enabled")
                     .bind(webhook.id.0).bind(reason.as_str()).bind(attempted.at).execute(&mut *tx).await?.rows_affected();
                 if disabled > 0 {
                     sqlx::query(END_ALL).bind(webhook.id.0).bind(attempted.at).execute(&mut *tx).await?;

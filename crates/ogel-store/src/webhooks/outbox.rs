@@ -8,12 +8,14 @@ use super::{
     deliveries::{NewDelivery, add_delivery},
 };
 use crate::{
-    Deployment, Result, Store,
+    ApiKey, Deployment, Entry, Invoice, Result, Store,
     pool::{on_read, on_write},
     words::row,
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    audit::AuditAction,
+    billing::InvoiceStatus,
     deployments::DeploymentEventType,
     id::{OrganizationId, ProjectId},
     webhooks::WebhookEventType,
@@ -69,6 +71,74 @@ impl Emission {
             "error": error,
         });
         Self { scope: EmissionScope::Project(row.project_id), kind, data, at }
+    }
+
+    /// What is written down in the audit log, if it is of a kind that webhooks are told.
+    pub(crate) fn of_entry(entry: &Entry, at: DateTime<Utc>) -> Option<Self> {
+        let (organization, action, target, [before, after]) = entry.told();
+        let organization = organization?;
+        let (kind, noun) = told_of_action(action)?;
+        let project = target.parse().ok().filter(|_| noun == "projectId" && kind != WebhookEventType::ProjectTransferred);
+        let scope = project.map_or(EmissionScope::Organization(organization), EmissionScope::Project);
+        let mut data = json!({ "organizationId": organization, noun: target });
+        for (name, fields) in [("before", before), ("after", after)] {
+            if !fields.is_empty() {
+                data[name] = Value::Object(fields.clone());
+            }
+        }
+        Some(Self { scope, kind, data, at })
+    }
+
+    /// What happened to a key. `None` for one that is bound to nothing: it is its owner's own matter.
+    pub(crate) fn of_key(key: &ApiKey, kind: WebhookEventType, at: DateTime<Utc>) -> Option<Self> {
+        let scope = match (key.project_id, key.organization_id) {
+            (Some(project), _) => EmissionScope::Project(project),
+            (None, Some(organization)) => EmissionScope::Organization(organization),
+            (None, None) => return None,
+        };
+        let data = json!({
+            "apiKeyId": key.id,
+            "userId": key.user_id,
+            "name": key.name,
+            "scopes": key.scopes,
+            "projectId": key.project_id,
+            "organizationId": key.organization_id,
+            "expiresAt": key.expires_at,
+        });
+        Some(Self { scope, kind, data, at })
+    }
+
+    pub(crate) fn of_invoice(row: &Invoice, at: DateTime<Utc>) -> Self {
+        let kind = match row.status {
+            InvoiceStatus::Paid => WebhookEventType::InvoicePaid,
+            InvoiceStatus::Failed => WebhookEventType::InvoiceFailed,
+            InvoiceStatus::Open | InvoiceStatus::Unrecognized => WebhookEventType::InvoiceCreated,
+        };
+        let data = json!({
+            "invoiceId": row.id,
+            "organizationId": row.organization_id,
+            "number": row.number,
+            "status": row.status,
+            "total": row.total,
+            "currency": row.currency,
+        });
+        Self { scope: EmissionScope::Organization(row.organization_id), kind, data, at }
+    }
+}
+
+/// What webhooks are told when this is written down, and what they know its target as.
+fn told_of_action(action: AuditAction) -> Option<(WebhookEventType, &'static str)> {
+    use WebhookEventType as Told;
+    match action {
+        AuditAction::ProjectCreated => Some((Told::ProjectCreated, "projectId")),
+        AuditAction::ProjectUpdated => Some((Told::ProjectUpdated, "projectId")),
+        AuditAction::ProjectDeleted => Some((Told::ProjectDeleted, "projectId")),
+        AuditAction::ProjectRestored => Some((Told::ProjectRestored, "projectId")),
+        AuditAction::ProjectTransferred => Some((Told::ProjectTransferred, "projectId")),
+        AuditAction::MemberAdded => Some((Told::MemberAdded, "userId")),
+        AuditAction::MemberUpdated => Some((Told::MemberUpdated, "userId")),
+        AuditAction::MemberRemoved => Some((Told::MemberRemoved, "userId")),
+        _ => None,
     }
 }
 

@@ -90,7 +90,7 @@ on_both! {
         let mut uses = Vec::new();
         for second in 0..300 {
             let key = api_key(&person.user);
-            bench.store.create_api_key(&key).await.unwrap();
+            bench.store.create_api_key(&due(0), &key).await.unwrap();
             uses.push(KeyUse { id: key.id, at: at(1000 - second), ip: IP });
         }
         uses.push(KeyUse { id: ApiKeyId(id()), at: at(1), ip: IP });

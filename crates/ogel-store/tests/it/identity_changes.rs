@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ogel_api::organizations::Plan;
-use ogel_store::{IdentityFeed, IdentityNews, KeyUse, SessionUse, Store};
+use ogel_store::{IdentityFeed, IdentityNews, KeyUse, Purge, SessionUse, Store};
 use uuid::Uuid;
 
 const NOTHING: [Uuid; 0] = [];
@@ -43,7 +43,7 @@ on_both! {
         let store = &bench.store;
         let (session, key) = (session(&ada.user), api_key(&ada.user));
         store.create_session(&session).await.unwrap();
-        store.create_api_key(&key).await.unwrap();
+        store.create_api_key(&due(0), &key).await.unwrap();
         let feed = &mut at_the_end(&bench.another_store().await).await;
         let (me, other) = (ada.user.id.0, eve.user.id.0);
         assert_eq!(subjects(feed).await, NOTHING);
@@ -68,17 +68,18 @@ on_both! {
 
         bench.raw(&format!("UPDATE api_keys SET scopes = 'sites.read' WHERE id = {}", hex(key.id.0, &bench))).await;
         assert_eq!(subjects(feed).await, [me]);
-        store.delete_api_key(&eyes(&ada.user), key.id).await.unwrap();
+        store.delete_api_key(&due(0), &eyes(&ada.user), key.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
         store.delete_session(session.id, ada.user.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
 
         let mut gone = [me, ada.project.id.0];
         gone.sort();
-        store.create_api_key(&ogel_store::ApiKey { project_id: Some(ada.project.id), ..api_key(&ada.user) }).await.unwrap();
+        store.create_api_key(&due(0), &ogel_store::ApiKey { project_id: Some(ada.project.id), ..api_key(&ada.user) }).await.unwrap();
         store.delete_project(&due(5), &ada.viewer(), ada.project.id, &any()).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, [ada.project.id.0]);
-        store.purge_project(&due(6), ada.project.id, at(6)).await.unwrap().unwrap();
+        assert_eq!(store.begin_purge(ada.project.id, at(6), at(6)).await.unwrap(), Purge::Begun);
+        store.purge_project(&due(6), ada.project.id).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, gone, "the key bound to it goes with it");
         store.create_session(&crate::support::session(&ada.user)).await.unwrap();
         bench.raw(&format!("DELETE FROM users WHERE id = {}", hex(me, &bench))).await;
@@ -89,7 +90,7 @@ on_both! {
         let ada = bench.person().await;
         let (session, key) = (session(&ada.user), api_key(&ada.user));
         bench.store.create_session(&session).await.unwrap();
-        bench.store.create_api_key(&key).await.unwrap();
+        bench.store.create_api_key(&due(0), &key).await.unwrap();
         let feed = &mut at_the_end(&bench.store).await;
         let used = SessionUse { id: session.id, at: at(5), ip: IP, expires_at: at(500) };
         bench.store.touch_sessions(&[used]).await.unwrap();

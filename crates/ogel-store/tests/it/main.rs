@@ -15,6 +15,7 @@ mod guards;
 mod idempotency;
 mod identity_changes;
 mod objects;
+mod operations;
 mod organizations;
 mod pool;
 mod production;

@@ -1,7 +1,7 @@
 //! Which of Ghost's sites and domains has which id of ours: made once, for everybody the same.
 
 use crate::support::*;
-use ogel_store::{GhostObject, ObjectKind};
+use ogel_store::{GhostObject, ObjectKind, Purge};
 use std::collections::BTreeSet;
 
 on_both! {
@@ -50,10 +50,11 @@ on_both! {
             bench.store.insert_ghost_object(object, at(0)).await.unwrap();
         }
         assert_eq!(bench.store.ghost_object(one.id).await.unwrap().as_ref(), Some(&one));
-        bench.store.delete_ghost_object(one.id).await.unwrap();
+        bench.store.delete_ghost_object(one.id, None).await.unwrap();
         assert_eq!(bench.store.ghost_object(one.id).await.unwrap(), None);
         bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap().unwrap();
-        bench.store.purge_project(&due(6), person.project.id, at(6)).await.unwrap().unwrap();
+        assert_eq!(bench.store.begin_purge(person.project.id, at(6), at(6)).await.unwrap(), Purge::Begun);
+        bench.store.purge_project(&due(6), person.project.id).await.unwrap().unwrap();
         assert_eq!(bench.store.ghost_object(two.id).await.unwrap(), None);
     }
 }

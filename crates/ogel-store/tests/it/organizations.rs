@@ -5,7 +5,7 @@ use ogel_api::{
     id::OrganizationId,
     organizations::{Plan, Role},
 };
-use ogel_store::{Expected, Organization, Refusal, StoreError};
+use ogel_store::{Expected, Organization, Purge, Refusal, StoreError};
 
 on_both! {
     async fn a_stranger_sees_and_changes_no_organization(bench: Bench) {
@@ -102,7 +102,8 @@ on_both! {
         let (back, _) = bench.store.restore_organization(&due(6), &eyes, id).await.unwrap().unwrap();
         assert_eq!((back.slug, back.deleted_at), (person.organization.slug, None));
         assert_eq!(bench.store.delete_organization(&due(7), &eyes, id, &any()).await.unwrap(), Ok(()));
-        bench.store.purge_project(&due(8), person.project.id, at(6)).await.unwrap().unwrap();
+        assert_eq!(bench.store.begin_purge(person.project.id, at(6), at(6)).await.unwrap(), Purge::Begun);
+        bench.store.purge_project(&due(8), person.project.id).await.unwrap().unwrap();
         assert_eq!(bench.store.purge_organizations(at(9), 10).await.unwrap(), 1);
         assert_eq!(bench.store.restore_organization(&due(9), &eyes, id).await.unwrap(), Err(Refusal::NotFound));
     }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ogel_api::organizations::Role;
-use ogel_store::{Project, Refusal, StoreError};
+use ogel_store::{Project, Purge, Refusal, StoreError};
 
 on_both! {
     async fn a_stranger_sees_and_changes_no_project(bench: Bench) {
@@ -115,7 +115,7 @@ on_both! {
             bench.store.insert_ghost_project(id(), project.id, &word(), "sealed", at(0)).await.unwrap();
         }
         let key = ogel_store::ApiKey { project_id: Some(person.project.id), ..api_key(&person.user) };
-        bench.store.create_api_key(&key).await.unwrap();
+        bench.store.create_api_key(&due(0), &key).await.unwrap();
 
         assert_eq!(bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap(), Ok(()));
         assert_eq!(bench.store.delete_project(&due(5), &person.viewer(), person.project.id, &any()).await.unwrap(), Err(Refusal::NotFound));
@@ -126,8 +126,16 @@ on_both! {
         assert_eq!(bench.store.projects_to_purge(at(5), 10).await.unwrap(), []);
         let due_then: Vec<_> = bench.store.projects_to_purge(at(6), 10).await.unwrap().iter().map(|row| row.id).collect();
         assert_eq!(due_then, [person.project.id]);
-        assert_eq!(bench.store.purge_project(&due(6), sibling.project.id, at(6)).await.unwrap(), Err(Refusal::NotFound));
-        assert_eq!(bench.store.purge_project(&due(6), person.project.id, at(6)).await.unwrap(), Ok(()));
+        assert_eq!(bench.store.purge_project(&due(6), sibling.project.id).await.unwrap(), Err(Refusal::NotFound));
+        assert_eq!(bench.store.begin_purge(sibling.project.id, at(6), at(6)).await.unwrap(), Purge::NotDue);
+        assert_eq!(bench.store.begin_purge(person.project.id, at(5), at(6)).await.unwrap(), Purge::NotDue);
+        assert_eq!(bench.store.begin_purge(person.project.id, at(6), at(6)).await.unwrap(), Purge::Begun);
+        // Too late, and so it stays, whatever becomes of the time there was.
+        let back = bench.store.restore_project(&due(6), &person.viewer(), person.project.id, "back").await.unwrap();
+        assert_eq!(back, Err(Refusal::Purging));
+        assert_eq!(bench.store.begin_purge(person.project.id, at(0), at(7)).await.unwrap(), Purge::Begun);
+        assert_eq!(bench.store.purge_project(&due(6), person.project.id).await.unwrap(), Ok(()));
+        assert_eq!(bench.store.begin_purge(person.project.id, at(6), at(6)).await.unwrap(), Purge::Done);
         assert_eq!(bench.store.deployment_for_follower(gone.id).await.unwrap(), None);
         assert!(bench.store.ghost_project(person.project.id).await.unwrap().is_none());
         assert!(bench.store.api_key_by_secret(&key.secret_hash).await.unwrap().is_none());

@@ -21,7 +21,7 @@ on_both! {
 
         let (session, key) = (session(&ada.user), api_key(&ada.user));
         store.create_session(&session).await.unwrap();
-        store.create_api_key(&key).await.unwrap();
+        store.create_api_key(&due(0), &key).await.unwrap();
         bench.raw("UPDATE users SET password_hash = 'x'").await;
         assert_eq!(store.link_studio_user("cuid", ada.user.id, at(5)).await.unwrap(), ada.user.id);
         let user = store.studio_user("cuid").await.unwrap().unwrap();
@@ -33,7 +33,7 @@ on_both! {
         assert_eq!(store.link_studio_user("cuid", eve.user.id, at(6)).await.unwrap(), ada.user.id);
         assert!(store.user(eve.user.id).await.unwrap().unwrap().password_hash.is_some());
         // Another id of the same person, who has no password any more: what they made since stays.
-        store.create_api_key(&key).await.unwrap();
+        store.create_api_key(&due(0), &key).await.unwrap();
         store.link_studio_user("cuid-2", ada.user.id, at(7)).await.unwrap();
         assert!(store.api_key_by_secret(&key.secret_hash).await.unwrap().is_some());
         assert_eq!(store.studio_subjects(ada.user.id, 10).await.unwrap(), ["cuid", "cuid-2"]);

@@ -28,6 +28,7 @@ fn webhook(person: &Person) -> Webhook {
         failing_since: None,
         created_at: at(0),
         updated_at: at(0),
+        row_version: 1,
     }
 }
 
@@ -57,7 +58,7 @@ on_both! {
         let (all, ends) = (webhook(&person), Webhook { events: Some(vec![Kind::BuildCompleted]), ..webhook(&person) });
         let elsewhere = bench.person().await;
         for one in [&all, &ends, &webhook(&elsewhere)] {
-            assert!(bench.store.create_webhook(one, 20).await.unwrap());
+            assert!(bench.store.create_webhook(&due(0), one, 20).await.unwrap());
         }
         assert_eq!(told(&bench.store).await, []);
         let row = bench.deployment_of(&person).await;
@@ -79,7 +80,7 @@ on_both! {
     async fn of_ten_that_come_for_events_each_event_is_one_ones(bench: Bench) {
         let person = bench.person().await;
         let all = webhook(&person);
-        bench.store.create_webhook(&all, 20).await.unwrap();
+        bench.store.create_webhook(&due(0), &all, 20).await.unwrap();
         let scope = EmissionScope::Organization(person.organization.id);
         for n in 0..50 {
             let emission = Emission { scope, kind: WebhookEventType::ProjectCreated, data: json!({ "n": n }), at: at(n) };
@@ -100,7 +101,7 @@ on_both! {
     async fn switching_off_ends_what_waits_and_old_deliveries_go(bench: Bench) {
         let person = bench.person().await;
         let one = webhook(&person);
-        bench.store.create_webhook(&one, 20).await.unwrap();
+        bench.store.create_webhook(&due(0), &one, 20).await.unwrap();
         let (waiting, done) = (delivery(one.id, WebhookEventType::WebhookTest, "{}"), delivery(one.id, WebhookEventType::WebhookTest, "{}"));
         for new in [&waiting, &done] {
             bench.store.create_webhook_delivery(new).await.unwrap();
@@ -112,7 +113,7 @@ on_both! {
         assert_eq!((row.attempts, row.status, row.completed_at), (vec![attempt], WebhookDeliveryStatus::Succeeded, Some(at(2))));
         assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), Some(at(1)));
         let off = WebhookChange { enabled: Some(false), ..WebhookChange::default() };
-        bench.store.update_webhook(&person.viewer(), one.id, &off, at(3)).await.unwrap().unwrap();
+        bench.store.update_webhook(&person.viewer(), one.id, &off, &any(), at(3)).await.unwrap().unwrap();
         assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), None);
         let row = bench.store.webhook_delivery(one.id, waiting.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.completed_at), (WebhookDeliveryStatus::Failed, Some(at(3))));

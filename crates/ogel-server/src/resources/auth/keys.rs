@@ -5,11 +5,12 @@ use crate::{
     caller::{Allowed, scope},
     error::{Failure, Result},
     extract::{Json, MaybeJson, NoParameters, Path, Query, invalid_field},
+    pipeline::Made,
     resources::shared,
     secrets,
     state::App,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
     auth::{ApiKey, ApiKeyCreated, RotateApiKey, UpdateApiKey},
@@ -55,6 +56,7 @@ async fn update_api_key(
     Path(id): Path<ApiKeyId>,
     Json(body): Json<UpdateApiKey>,
 ) -> Result<Json<ApiKey>> {
+    let act = caller.act(&app);
     let caller = &caller.caller;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     if let Some(scopes) = &body.scopes {
@@ -63,7 +65,7 @@ async fn update_api_key(
     let expires_at: Option<Option<DateTime<Utc>>> = body.expires_at.map(|at| at.map(Timestamp::into));
     super::check_end(expires_at.flatten(), app.world.now())?;
     let change = KeyChange { name, scopes: body.scopes, expires_at };
-    let key = app.store.update_api_key(&caller.viewer, id, &change).await?;
+    let key = app.store.update_api_key(&act, &caller.viewer, id, &change).await?;
     let key = key.ok_or_else(|| Error::not_found("API key", id))?;
     app.callers.forget(caller.user.id);
     Ok(Json(wire_key(&key)))
@@ -80,8 +82,10 @@ async fn rotate_api_key(
     State(app): State<App>,
     caller: Allowed<scope::KeysWrite>,
     Path(id): Path<ApiKeyId>,
+    made: Made,
     MaybeJson(body): MaybeJson<RotateApiKey>,
 ) -> Result<Json<ApiKeyCreated>> {
+    let act = caller.act(&app);
     let caller = &caller.caller;
     let grace = body.grace_period_seconds.unwrap_or(DAY);
     if grace > LONGEST_GRACE {
@@ -97,10 +101,17 @@ async fn rotate_api_key(
         prefix: secrets::shown_prefix(&secret),
         old_expires_at: (grace > 0).then(|| app.world.now() + TimeDelta::seconds(grace.into())),
     };
-    let Some(key) = app.store.rotate_api_key(&key, &next).await? else {
+    let rotated = ogel_store::ApiKey {
+        prefix: next.prefix.clone(),
+        old_secret_expires_at: next.old_expires_at,
+        ..key.clone()
+    };
+    let rotated = ApiKeyCreated { api_key: wire_key(&rotated), secret };
+    let act = made.answered(&app, act, StatusCode::OK, &rotated)?;
+    if app.store.rotate_api_key(&act, &key, &next).await?.is_none() {
         let message = "the key was rotated or deleted by somebody else meanwhile; look at it again";
         return Err(Failure::new(ErrorCode::Conflict, message));
-    };
+    }
     app.callers.forget(caller.user.id);
-    Ok(Json(ApiKeyCreated { api_key: wire_key(&key), secret }))
+    Ok(Json(rotated))
 }

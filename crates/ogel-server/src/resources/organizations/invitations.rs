@@ -8,6 +8,7 @@ use crate::{
     extract::{Json, NoParameters, Path, PathPair, Query, Versioned, invalid_field},
     mail,
     permissions::{Rule, rule},
+    pipeline::Made,
     resources::{
         auth,
         shared::{self, Paged, refused},
@@ -89,6 +90,7 @@ pub(super) async fn create_invitation(
     State(app): State<App>,
     caller: Allowed<scope::OrganizationsWrite>,
     Path(id): Path<OrganizationId>,
+    made: Made,
     Json(body): Json<NewInvitation>,
 ) -> Result<(StatusCode, Json<Invitation>)> {
     let viewer = &caller.caller.viewer;
@@ -113,10 +115,13 @@ pub(super) async fn create_invitation(
         mail: letter(&app, &organization.name, &caller.caller.user.name, &email, wanted, &token, days)?,
     };
     let may = |mine| rule::CREATE_INVITATION.allows(mine) && (mine == Role::Owner || wanted != Role::Owner);
-    let outcome = app.store.invite(&caller.act(&app), viewer, &new, may).await?;
-    let row = outcome.map_err(|refusal| refused(refusal, "organization", id))?;
+    let act = caller.act(&app);
+    let invitation = wire(&new.row(&act));
+    let act = made.answered(&app, act, StatusCode::CREATED, &invitation)?;
+    let outcome = app.store.invite(&act, viewer, &new, may).await?;
+    outcome.map_err(|refusal| refused(refusal, "organization", id))?;
     app.mailer.wake();
-    Ok((StatusCode::CREATED, Json(wire(&row))))
+    Ok((StatusCode::CREATED, Json(invitation)))
 }
 
 fn mailing(app: &App) -> Result<()> {
