@@ -125,14 +125,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Every deployment of the project, as the API lists them.
 pub(crate) fn listed(cluster: &Cluster, account: &Account) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut cursor = String::new();
+    let ask = |path: &str| settle(&[cluster.address], "GET", path, std::slice::from_ref(&account.key), None);
+    all_pages(&account.project, |path| Ok(ask(path)?.body))
+}
+
+/// The same, with `ask` answering for each page's path.
+pub(crate) fn all_pages(project: &str, mut ask: impl FnMut(&str) -> Result<Value>) -> Result<Vec<Value>> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let path = format!("/api/v2/deployments?projectId={}&limit=100{cursor}", account.project);
-        let page = settle(&[cluster.address], "GET", &path, std::slice::from_ref(&account.key), None)?;
-        let rows = page.body["deployments"].as_array().ok_or_else(|| format!("a list is none: {}", page.body))?;
+        let page = ask(&format!("/api/v2/deployments?projectId={project}&limit=100{cursor}"))?;
+        let rows = page["deployments"].as_array().ok_or_else(|| format!("a list is none: {page}"))?;
         all.extend(rows.iter().cloned());
-        match page.body.pointer("/pagination/nextCursor").and_then(Value::as_str) {
+        match page.pointer("/pagination/nextCursor").and_then(Value::as_str) {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(all),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Chaos;
+use super::clients::all_pages;
 use super::report::Outcome;
 use crate::bench::Scratch;
 use crate::cluster::{Replica, plans_without_quotas, quoted};
@@ -103,16 +104,6 @@ fn grow(replica: &Replica, mounted: &str) -> Result {
 }
 
 fn listed(connection: &mut Connection, session: &[String], project: &str) -> Result<Vec<String>> {
-    let (mut all, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let path = format!("/api/v2/deployments?projectId={project}&limit=100{cursor}");
-        let page = connection.json("GET", &path, session, None)?;
-        for row in page["deployments"].as_array().into_iter().flatten() {
-            all.push(text(row, "/id")?.to_owned());
-        }
-        match page.pointer("/pagination/nextCursor").and_then(Value::as_str) {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(all),
-        }
-    }
+    let rows = all_pages(project, |path| connection.json("GET", path, session, None))?;
+    rows.iter().map(|row| Ok(text(row, "/id")?.to_owned())).collect()
 }

@@ -8,7 +8,7 @@ use crate::{
     access::{self, Access},
     acting::{Acting, acting, refused},
     caller::{Allowed, Caller, scope},
-    error::Result,
+    error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query},
     objects,
     permissions::rule,
@@ -98,28 +98,16 @@ async fn read_page(
         let pagination = proxied::pagination(None, false);
         return Ok(Json(SiteList { sites: Vec::new(), pagination }).into_response());
     };
-    let (limit, after) = (query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str()));
-    let answer = acting!(&app, acting, |credential, at| context.core.ghost.list_sites(
-        context.call(),
-        credential,
-        at,
-        limit,
-        after
-    ))?;
+    let ghost = &context.core.ghost;
+    let mut list = async |limit, after: Option<&str>| {
+        let call = acting!(&app, acting, |credential, at| ghost.list_sites(context.call(), credential, at, limit, after));
+        Ok::<_, Failure>(call?)
+    };
+    let answer = list(query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str())).await?;
     let mut page = answer.read()?;
-    let has_more = match (query.cut(&mut page.documents, page.total), page.documents.last()) {
-        (Some(known), _) => known,
-        (None, last) => {
-            let last = last.map(|last| &*last.id);
-            let rest = acting!(&app, acting, |credential, at| context.core.ghost.list_sites(
-                context.call(),
-                credential,
-                at,
-                1,
-                last
-            ))?;
-            !rest.read()?.documents.is_empty()
-        }
+    let has_more = match query.cut(&mut page.documents, page.total) {
+        Some(known) => known,
+        None => !list(1, page.documents.last().map(|last| &*last.id)).await?.read()?.documents.is_empty(),
     };
     let ids = objects::ids(&app, project, ObjectKind::Site, page.documents.iter().map(|site| &*site.id)).await?;
     let mut sites = Vec::with_capacity(page.documents.len());
