@@ -5,8 +5,8 @@
 
 use crate::{
     Deployment, Emission, Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
-    pool::{on_read, on_write},
     deployments::DELETE_ENDED,
+    pool::{on_read, on_write},
     viewer::seen_by,
     webhooks::outbox::emit,
     words::row,

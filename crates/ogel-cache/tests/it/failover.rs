@@ -39,7 +39,8 @@ async fn when_the_master_dies_its_replica_takes_over_with_what_was_kept() {
     let lease = Lease { holder: "h", limit: 10, now_ms: 15_000, length_ms: 10_000, want: 4, debt: 0 };
     assert_eq!(here.lease(&lease).await.unwrap().granted, 4);
     eventually("all of it has reached the replica", async || {
-        asked(replica.port, &["-n", "5", "dbsize"]).trim() == "1" && asked(replica.port, &["-n", "4", "dbsize"]).trim() == "2"
+        asked(replica.port, &["-n", "5", "dbsize"]).trim() == "1"
+            && asked(replica.port, &["-n", "4", "dbsize"]).trim() == "2"
     })
     .await;
     drop(master);
@@ -56,8 +57,9 @@ async fn when_the_master_dies_its_replica_takes_over_with_what_was_kept() {
     let mut events = two.events();
     let next = here.advance("s", &["t"], 0, false).await.unwrap();
     assert_eq!(next, epoch + 1);
-    eventually("the other hears of it", async || {
-        matches!(events.recv().await, Ok(Event::Changed { epoch, .. }) if epoch == next)
-    })
+    eventually(
+        "the other hears of it",
+        async || matches!(events.recv().await, Ok(Event::Changed { epoch, .. }) if epoch == next),
+    )
     .await;
 }

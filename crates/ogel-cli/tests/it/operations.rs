@@ -27,7 +27,9 @@ async fn waiting_asks_until_it_is_over() {
     })
     .await;
     let ran = Ogel::at(&server).run(&["operations", "wait", OPERATION]).await;
-    let table = format!("KIND               STATE      OF                              ID\ndelete_deployment  succeeded  {DEPLOYMENT}  {OPERATION}\n");
+    let table = format!(
+        "KIND               STATE      OF                              ID\ndelete_deployment  succeeded  {DEPLOYMENT}  {OPERATION}\n"
+    );
     assert_eq!((ran.code, ran.stdout), (Some(0), table));
     assert_eq!(server.asked(&format!("GET operations/{OPERATION}")).len(), 1);
     assert_eq!(server.asked(&format!("GET operations/{OPERATION}/wait")).len(), 3);

@@ -207,7 +207,9 @@ async fn a_name_that_means_another_address_by_now_is_followed_by_the_next_connec
     }
     let meaning = Arc::new(AtomicU64::new(0));
     // The old one closes after its answer, as one does that is taken out of service.
-    let old = Scripted::new(|_| Reply::Last("HTTP/1.1 200 X\r\ncontent-length: 3\r\nconnection: close\r\n\r\nold".to_owned()));
+    let old = Scripted::new(|_| {
+        Reply::Last("HTTP/1.1 200 X\r\ncontent-length: 3\r\nconnection: close\r\n\r\nold".to_owned())
+    });
     let new = Scripted::new(|_| answer(200, "text/plain", "new"));
     let connector = Connector::custom(Arc::new(Names(meaning.clone(), [old.clone(), new.clone()])));
     let config = UpstreamConfig {

@@ -123,7 +123,13 @@ async fn run(
     let sealed = app.sealer.seal(&context, &bytes).map_err(Error::internal)?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    app.store.finish_idempotent(&scope, hold.fence, parts.status.as_u16(), sealed.as_bytes(), content_type).await?;
+    let kept =
+        app.store.finish_idempotent(&scope, hold.fence, parts.status.as_u16(), sealed.as_bytes(), content_type).await;
+    if let Err(error) = kept {
+        // Whoever comes again finds what was made, and need not wait for the lease to end.
+        app.store.release_idempotent(&scope, hold.fence, app.world.now()).await?;
+        return Err(error.into());
+    }
     tracing::debug!(user.id = %caller.user.id, "answer recorded under its idempotency key");
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
@@ -208,7 +214,8 @@ impl Made {
         let Some(Key { scope, fence }) = self.key else { return Ok(act) };
         let body = serde_json::to_vec(answer).map_err(Error::internal)?;
         let body = app.sealer.seal(&answer_context(&scope), &body).map_err(Error::internal)?.into_bytes();
-        let kept = KeptAnswer { scope_hash: scope, fence, status: status.as_u16(), body, content_type: "application/json" };
+        let kept =
+            KeptAnswer { scope_hash: scope, fence, status: status.as_u16(), body, content_type: "application/json" };
         Ok(Act { answer: Some(kept), ..act })
     }
 }

@@ -154,7 +154,8 @@ async fn read_page(
     };
     let ghost = &context.core.ghost;
     let mut list = async |limit, after: Option<&str>| {
-        let call = acting!(&app, acting, |credential, at| ghost.list_domains(context.call(), credential, at, limit, after));
+        let call =
+            acting!(&app, acting, |credential, at| ghost.list_domains(context.call(), credential, at, limit, after));
         Ok::<_, Failure>(call?)
     };
     let answer = list(query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str())).await?;
@@ -284,13 +285,7 @@ async fn update_domain(
 }
 
 /// What webhooks are told of a domain.
-fn emission(
-    app: &App,
-    id: DomainId,
-    project: ProjectId,
-    domain: Option<&str>,
-    kind: WebhookEventType,
-) -> Emission {
+fn emission(app: &App, id: DomainId, project: ProjectId, domain: Option<&str>, kind: WebhookEventType) -> Emission {
     let data = serde_json::json!({ "domainId": id, "projectId": project, "domain": domain });
     Emission { scope: EmissionScope::Project(project), kind, data, at: app.world.now() }
 }

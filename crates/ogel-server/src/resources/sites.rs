@@ -100,7 +100,8 @@ async fn read_page(
     };
     let ghost = &context.core.ghost;
     let mut list = async |limit, after: Option<&str>| {
-        let call = acting!(&app, acting, |credential, at| ghost.list_sites(context.call(), credential, at, limit, after));
+        let call =
+            acting!(&app, acting, |credential, at| ghost.list_sites(context.call(), credential, at, limit, after));
         Ok::<_, Failure>(call?)
     };
     let answer = list(query.fetch(), after.as_ref().map(|object| object.ghost_id.as_str())).await?;

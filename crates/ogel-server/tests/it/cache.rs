@@ -207,6 +207,35 @@ async fn a_write_at_one_replica_shows_at_the_other_at_once_with_its_token_and_so
     app.stop().await;
 }
 
+/// A build that ends is no change of ours, and yet no replica goes on showing what was before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ghost_says_to_one_replica_ends_what_another_has_kept() {
+    let app = shared_with(Database::Postgres, with_cache).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    app.listen_to_ghost();
+    let ada = app.sign_up("ada").await;
+    let there = other.api(&ada);
+    let project = ada.project("shop").await;
+    let list = format!("/sites?projectId={project}");
+    let repository = ogel_testkit::Repository::of_a_page("x");
+    let mut quick = 0;
+    for _ in 0..5 {
+        // The clock stands still, so nothing ends by its age.
+        there.get(&list).await.expect(200);
+        assert_eq!(how(&there.get(&list).await), "hit");
+        let made = ada.deploy(&project, &repository.url(), json!({})).await;
+        assert_eq!(ada.ended(&made["id"]).await["status"], "success");
+        let ended = Instant::now();
+        eventually("it is read anew", || async { (how(&there.get(&list).await) == "miss").then_some(()) }).await;
+        quick += u32::from(ended.elapsed() < Duration::from_millis(100));
+    }
+    assert!(quick >= 4, "{quick} of 5");
+    other.stop().await;
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_ever_gets_what_was_kept_for_another_tenant() {
     let app = shared_with(Database::Sqlite, with_cache).await;

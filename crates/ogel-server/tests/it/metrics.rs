@@ -76,7 +76,8 @@ async fn over_a_restart(app: TestApp) {
 async fn figures_that_redis_has_are_named_as_such_while_it_is_away() {
     let mut redis = ogel_testkit::RedisServer::start();
     let url = redis.url();
-    let app = TestApp::start_with(Database::Sqlite, |config| config.redis.url = ogel_server::config::Secret::new(url)).await;
+    let app =
+        TestApp::start_with(Database::Sqlite, |config| config.redis.url = ogel_server::config::Secret::new(url)).await;
     connected(&app.app).await;
     let ops = operator(&app, "ops").await;
     redis.kill();

@@ -329,7 +329,8 @@ async fn a_dead_deployment_ends_once_its_time_is_over() {
     succeeded(&ada, &project).await;
     app.network.set_down(true);
     let repository = Repository::of_a_page("x");
-    let unheard = ada.post("/deployments", json!({ "projectId": project, "repoUrl": repository.url() })).await.expect(202);
+    let unheard =
+        ada.post("/deployments", json!({ "projectId": project, "repoUrl": repository.url() })).await.expect(202);
     eventually("it is dead", || async {
         let list = grace.get("/admin/operations?state=dead").await.expect(200);
         (list["operations"].as_array().unwrap().len() == 1).then_some(())

@@ -78,7 +78,8 @@ impl Emission {
         let (organization, action, target, [before, after]) = entry.told();
         let organization = organization?;
         let (kind, noun) = told_of_action(action)?;
-        let project = target.parse().ok().filter(|_| noun == "projectId" && kind != WebhookEventType::ProjectTransferred);
+        let project =
+            target.parse().ok().filter(|_| noun == "projectId" && kind != WebhookEventType::ProjectTransferred);
         let scope = project.map_or(EmissionScope::Organization(organization), EmissionScope::Project);
         let mut data = json!({ "organizationId": organization, noun: target });
         for (name, fields) in [("before", before), ("after", after)] {

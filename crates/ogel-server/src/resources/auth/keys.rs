@@ -101,11 +101,8 @@ async fn rotate_api_key(
         prefix: secrets::shown_prefix(&secret),
         old_expires_at: (grace > 0).then(|| app.world.now() + TimeDelta::seconds(grace.into())),
     };
-    let rotated = ogel_store::ApiKey {
-        prefix: next.prefix.clone(),
-        old_secret_expires_at: next.old_expires_at,
-        ..key.clone()
-    };
+    let rotated =
+        ogel_store::ApiKey { prefix: next.prefix.clone(), old_secret_expires_at: next.old_expires_at, ..key.clone() };
     let rotated = ApiKeyCreated { api_key: wire_key(&rotated), secret };
     let act = made.answered(&app, act, StatusCode::OK, &rotated)?;
     if app.store.rotate_api_key(&act, &key, &next).await?.is_none() {
