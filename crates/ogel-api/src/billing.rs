@@ -80,6 +80,10 @@ pub struct PlanLimits {
     pub deployments_per_day: u64,
     /// Deployments that may wait or build at the same time.
     pub concurrent_builds: u64,
+    /// Days a build's log is kept after the build ended.
+    #[serde(default)]
+    #[schema(required)]
+    pub build_log_days: u64,
 }
 
 /// What a plan includes of one metric in a month.

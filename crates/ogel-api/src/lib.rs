@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`error`]: the one error table and the envelope every failure travels in
-//! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors
+//! - [`id`]: typed ids; [`time`]: the timestamp; [`page`]: lists and cursors; [`money`]: amounts
 //! - one module per noun: [`auth`], [`users`], [`organizations`], [`audit`], [`projects`], [`deployments`], [`builds`],
 //!   [`sites`], [`domains`], [`operations`], [`billing`], [`admin`], [`meta`]
 
@@ -21,6 +21,7 @@ pub mod error;
 pub mod id;
 pub mod meta;
 pub mod metrics;
+pub mod money;
 pub mod operations;
 pub mod organizations;
 pub mod page;

@@ -392,11 +392,13 @@ settings! {
         /// All requests from one address, whoever sends them: against floods, before a credential is even looked at.
         address: u64 = 5000, env "OGEL_LIMIT_ADDRESS";
     }
-    /// Mail, for invitations.
+    /// Mail: invitations, and alerts of budgets.
     mail: Mail {
         /// `smtp://USER:PASSWORD@HOST:PORT?tls=required`, `smtps://USER:PASSWORD@HOST`, or `file:FOLDER`, which writes files for
         /// development. Empty: nobody can be invited.
         url: Secret = Secret::default(), env "OGEL_MAIL_URL";
+        /// PEM file with the certificates that the mail server's must go back to, in the place of the system's. Read at the start.
+        ca_file: String = String::new(), env "OGEL_MAIL_CA_FILE";
         /// Who mail is from, such as `Ogel <no-reply@example.com>`.
         from: String = String::new(), env "OGEL_MAIL_FROM";
         /// Studio's page for an invitation; `{token}` stands for its token. Empty: the mail names the command only.
@@ -479,16 +481,10 @@ settings! {
         /// Seconds between two writes of what was counted, 1 to 300; what a killed process loses at most, and a second.
         usage_flush_seconds: u64 = 5, env "OGEL_USAGE_FLUSH_SECONDS";
     }
-    /// Our copy of what builds print, which outlives the deployment backend's.
+    /// Our copy of what builds print, which outlives the deployment backend's. How long it is kept is the plan's matter.
     build_logs: BuildLogs {
         /// Bytes of text kept of one build; what comes after is left out, and the log says so.
         max_bytes: u64 = 33_554_432, env "OGEL_BUILD_LOGS_MAX_BYTES";
-        /// Days a log is kept after its build ended, on the plan `free`.
-        keep_days_free: u64 = 7, env "OGEL_BUILD_LOGS_KEEP_DAYS_FREE";
-        /// On the plan `pro`.
-        keep_days_pro: u64 = 30, env "OGEL_BUILD_LOGS_KEEP_DAYS_PRO";
-        /// On the plan `team`.
-        keep_days_team: u64 = 90, env "OGEL_BUILD_LOGS_KEEP_DAYS_TEAM";
     }
     /// Webhooks of the platform's users.
     webhooks: Webhooks {

@@ -7,7 +7,7 @@
 
 mod events;
 mod feed;
-pub(crate) mod kept;
+pub mod kept;
 mod viewer;
 mod websocket;
 

@@ -5,11 +5,15 @@ use crate::{config::Config, secrets::Sealer, state::App, world::World};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
-    transport::smtp,
+    transport::smtp::{
+        self,
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
+    },
 };
 use ogel_store::Mail;
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::sync::Notify;
+use url::Url;
 
 /// Mails taken at once. Each may take [`PATIENCE`], and nobody else gets them until all could have been tried.
 const BATCH: u32 = 5;
@@ -55,24 +59,28 @@ impl SendError {
     fn is_worth_repeating(&self) -> bool {
         match self {
             Self::Unreadable(_) => false,
-            Self::Smtp(error) => !error.is_permanent(),
+            // What is wrong with our login is not the mail's fault, and somebody will put it right.
+            Self::Smtp(error) => {
+                !error.is_permanent() || error.status().is_some_and(|code| is_about_login(code.into()))
+            }
             Self::Folder(_) | Self::Timeout => true,
         }
     }
 }
 
+/// RFC 4954, 6: the codes that refuse who sends and not what is sent.
+fn is_about_login(code: u16) -> bool {
+    matches!(code, 530 | 534 | 535 | 538)
+}
+
 impl Mailer {
-    /// The error is a sentence about `mail.url` or `mail.from`.
+    /// The error is a sentence about `mail.url`, `mail.ca_file` or `mail.from`.
     pub fn new(config: &Config) -> Result<Self, String> {
         let url = config.mail.url.expose();
         let way = match url.split_once(':') {
             None if url.is_empty() => Way::None,
             Some(("file", path)) if !path.is_empty() => Way::Folder(PathBuf::from(path)),
-            Some(("smtp" | "smtps", _)) => {
-                let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
-                let transport = transport.map_err(|error| format!("`mail.url` cannot be used: {error}"))?;
-                Way::Smtp(transport.timeout(Some(PATIENCE)).build())
-            }
+            Some(("smtp" | "smtps", _)) => Way::Smtp(over_smtp(url, &config.mail.ca_file)?),
             _ => return Err("`mail.url` takes `smtp://…`, `smtps://…` or `file:FOLDER`".to_owned()),
         };
         let from = match &*config.mail.from {
@@ -114,6 +122,42 @@ impl Mailer {
             }
         }
     }
+}
+
+/// The way that `url` names, with its TLS and its login.
+fn over_smtp(url: &str, ca_file: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    let unusable = |error: &dyn std::fmt::Display| format!("`mail.url` cannot be used: {error}");
+    let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| unusable(&error))?;
+    let url = Url::parse(url).map_err(|error| unusable(&error))?;
+    let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    // For this scheme the library reads a host as a name, whatever it is.
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_here = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
+    let is_private = url.scheme() == "smtps" || tls.as_deref() == Some("required");
+    if url.password().is_some() && !is_private && !is_here {
+        let problem = "its password could travel unencrypted; write `smtps://…`, or `?tls=required` at its end";
+        return Err(unusable(&problem));
+    }
+    let transport = transport.timeout(Some(PATIENCE));
+    if ca_file.is_empty() {
+        return Ok(transport.build());
+    }
+    let unreadable = |error: &dyn std::fmt::Display| format!("`mail.ca_file` is `{ca_file}`: {error}");
+    let pem = std::fs::read(ca_file).map_err(|error| unreadable(&error))?;
+    let ca = Certificate::from_pem(&pem).map_err(|error| unreadable(&error))?;
+    let parameters = TlsParameters::builder(host)
+        .certificate_store(CertificateStore::None)
+        .add_root_certificate(ca)
+        .build()
+        .map_err(|error| unreadable(&error))?;
+    let tls = match (url.scheme(), tls.as_deref()) {
+        ("smtps", _) => Tls::Wrapper(parameters),
+        (_, Some("required")) => Tls::Required(parameters),
+        (_, Some(_)) => Tls::Opportunistic(parameters),
+        (_, None) => return Err("`mail.ca_file` is for TLS, which `mail.url` does not ask for".to_owned()),
+    };
+    Ok(transport.tls(tls).build())
 }
 
 /// Whole or not at all, and for its owner's eyes only: it can hold a token.
@@ -222,8 +266,21 @@ mod tests {
         };
         assert_eq!(with("", ""), Ok(false));
         assert_eq!(with("smtp://mail.example.com:2525", "Ogel <no-reply@example.com>"), Ok(true));
+        assert_eq!(with("smtps://u:p@mail.example.com", "a@b.c"), Ok(true));
+        assert_eq!(with("smtp://u:p@127.0.0.1:25", "a@b.c"), Ok(true));
+        for open in ["smtp://u:secret@mail.example.com", "smtp://u:secret@mail.example.com?tls=opportunistic"] {
+            let error = with(open, "a@b.c").unwrap_err();
+            assert!(error.contains("could travel unencrypted") && !error.contains("secret"), "{error}");
+        }
         assert!(with("pigeon://x", "a@b.c").unwrap_err().contains("`mail.url`"));
         assert!(with("file:/tmp/x", "nobody").unwrap_err().contains("`mail.from`"));
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_used_is_named() {
+        let with = |url: &str, ca_file: &str| over_smtp(url, ca_file).map(drop).unwrap_err();
+        assert!(with("smtps://h.org", "/nonexistent").contains("`mail.ca_file` is `/nonexistent`"));
+        assert!(with("smtp://h.org", "/dev/null").contains("does not ask for"));
     }
 
     #[test]

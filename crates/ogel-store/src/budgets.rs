@@ -1,14 +1,17 @@
 //! How much an organization wants to spend in a month, and which alerts were raised.
 
 use crate::{
-    Act, Emission, EmissionScope, Entry, Result, Store, StoreError,
+    Act, Emission, EmissionScope, Entry, Mail, Result, Store, StoreError,
     audit::write_down,
+    mails::queue,
     pool::{on_read, on_write},
     webhooks::outbox::emit,
     words::row,
 };
 use chrono::{DateTime, Utc};
-use ogel_api::{audit::AuditAction, billing::BudgetAction, id::OrganizationId, webhooks::WebhookEventType};
+use ogel_api::{
+    audit::AuditAction, billing::BudgetAction, id::OrganizationId, organizations::Role, webhooks::WebhookEventType,
+};
 use serde_json::json;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,15 @@ pub struct BudgetAlert {
     pub raised_at: DateTime<Utc>,
 }
 row!(BudgetAlert { percent, raised_at });
+
+/// Somebody to tell about an organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub email: String,
+    /// Its name.
+    pub organization: String,
+}
+row!(Owner { email, organization });
 
 impl Store {
     /// Sets or replaces it. `ForeignKey` when the organization is gone.
@@ -87,29 +99,50 @@ impl Store {
             .bind(after).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
-    /// Whether it is news: `false` when it was raised this month already, by whomever.
-    pub async fn raise_budget_alert(
+    /// Raises these alerts and queues the mail that tells of them, if one of them is news. `false` when all were raised this
+    /// month already, by whomever: then no mail is queued.
+    pub async fn raise_budget_alerts(
         &self,
         organization: OrganizationId,
         period_start: DateTime<Utc>,
-        percent: i64,
+        percents: &[i64],
+        mails: &[Mail],
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        let data = json!({ "organizationId": organization, "percent": percent, "periodStart": period_start });
-        let scope = EmissionScope::Organization(organization);
-        let emission = Emission { scope, kind: WebhookEventType::BudgetAlert, data, at: now };
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let is_news = sqlx::query(
-            "INSERT INTO budget_alerts (organization_id, period_start, percent, raised_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (organization_id, period_start, percent) DO NOTHING")
-            .bind(organization.0).bind(period_start).bind(percent).bind(now).execute(&mut *tx).await?.rows_affected() > 0;
-            if is_news {
-                emit!(tx, &emission);
+            let mut news = false;
+            for percent in percents {
+                let is_news = sqlx::query(
+                    "INSERT INTO budget_alerts (organization_id, period_start, percent, raised_at) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (organization_id, period_start, percent) DO NOTHING")
+                    .bind(organization.0).bind(period_start).bind(percent).bind(now)
+                    .execute(&mut *tx).await?.rows_affected() > 0;
+                if is_news {
+                    news = true;
+                    let data = json!({ "organizationId": organization, "percent": percent, "periodStart": period_start });
+                    let scope = EmissionScope::Organization(organization);
+                    emit!(tx, &Emission { scope, kind: WebhookEventType::BudgetAlert, data, at: now });
+                }
+            }
+            if news {
+                for mail in mails {
+                    queue!(tx, mail, None::<uuid::Uuid>, now);
+                }
             }
             tx.commit().await?;
-            is_news
+            news
         }))
+    }
+
+    /// Who owns an organization that is not deleted, the longest first.
+    pub async fn owners(&self, organization: OrganizationId, limit: u32) -> Result<Vec<Owner>> {
+        Ok(on_read!(self, db => sqlx::query_as(
+            "SELECT u.email, o.name AS organization FROM organization_members m JOIN users u ON u.id = m.user_id \
+             JOIN organizations o ON o.id = m.organization_id \
+             WHERE m.organization_id = $1 AND m.role = $2 AND o.deleted_at IS NULL AND u.email IS NOT NULL \
+             ORDER BY m.created_at, m.user_id LIMIT $3")
+            .bind(organization.0).bind(Role::Owner.as_str()).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
     /// Those raised in the month that begins at `period_start`.

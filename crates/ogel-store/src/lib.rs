@@ -51,7 +51,7 @@ mod work;
 pub use accounts::Membership;
 pub use api_keys::{ApiKey, KeyChange, KeyUse, NextSecret};
 pub use audit::{Act, Actor, AuditFilter, AuditRecord, Entry};
-pub use budgets::{Budget, BudgetAlert};
+pub use budgets::{Budget, BudgetAlert, Owner};
 pub use build_logs::{BuildLog, LogChunk};
 pub use change::{Expected, Outcome, Refusal};
 pub use daily::DailyCount;

@@ -5,7 +5,7 @@ mod amount;
 use crate::{
     Context, Result,
     args::{BillingArgs, BillingCommand, BudgetCommand},
-    commands::billing::amount::{bytes, cents, count, duration, money},
+    commands::billing::amount::{bytes, count, duration},
     failure::{Exit, Failure},
     lookup, table,
 };
@@ -14,6 +14,7 @@ use ogel_api::{
         Billing, Budget, BudgetAction, Invoice, InvoiceLine, LineKind, Metric, PlanDetails, SetBudget, UsageGroup,
     },
     id::{InvoiceId, OrganizationId},
+    money::{cents, display as money},
     time::Timestamp,
 };
 use ogel_client::{Client, UsageQuery};
@@ -78,10 +79,11 @@ async fn plans(context: &Context, client: &Client) -> Result {
             included(plan, Metric::EgressBytes),
             included(plan, Metric::BuildSeconds),
             included(plan, Metric::Deployments),
+            format!("{} days", plan.limits.build_log_days),
         ]
     };
     let rows: Vec<_> = list.plans.iter().map(row).collect();
-    let head = ["PLAN", "PRICE", "RATE PER KEY", "REQUESTS", "TRAFFIC", "BUILD TIME", "DEPLOYMENTS"];
+    let head = ["PLAN", "PRICE", "RATE PER KEY", "REQUESTS", "TRAFFIC", "BUILD TIME", "DEPLOYMENTS", "LOGS KEPT"];
     context.output.data(&table::render(&head, &rows))
 }
 

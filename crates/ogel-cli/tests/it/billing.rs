@@ -15,7 +15,8 @@ fn plan() -> Value {
     let usage = |metric: &str, included: i64| json!({"metric": metric, "included": included, "price": 1, "per": 60});
     json!({
         "plan": "pro", "name": "Pro", "price": 2000, "currency": "USD",
-        "limits": {"requestsPerWindow": 100, "windowSeconds": 10, "deploymentsPerDay": 1000, "concurrentBuilds": 100},
+        "limits": {"requestsPerWindow": 100, "windowSeconds": 10, "deploymentsPerDay": 1000, "concurrentBuilds": 100,
+                   "buildLogDays": 30},
         "usage": [usage("requests", 10_000_000), usage("egressBytes", 1_000_000_000_000), usage("buildSeconds", 1_440_000),
                   usage("deployments", 10_000)],
     })
@@ -152,8 +153,8 @@ async fn people_get_tables_of_what_they_pay() {
     Requests beyond the 10,000,000 included  2,500,000  $0.50
     total                                               $20.50
 
-    PLAN  PRICE         RATE PER KEY  REQUESTS    TRAFFIC  BUILD TIME  DEPLOYMENTS
-    pro   $20.00/month  100/10 s      10,000,000  1 TB     400h        10,000
+    PLAN  PRICE         RATE PER KEY  REQUESTS    TRAFFIC  BUILD TIME  DEPLOYMENTS  LOGS KEPT
+    pro   $20.00/month  100/10 s      10,000,000  1 TB     400h        10,000       30 days
 
     DAY         USAGE       USED
     2026-11-01  build time  1h 1m

@@ -1,12 +1,13 @@
 //! Whether an organization may deploy: its plan's limits, what its plan includes where no more is sold, and its budget.
 
-use super::{catalog::usage_of, money, money::Period, statement_of};
+use super::{catalog::usage_of, money::Period, statement_of};
 use crate::{error::Result, state::App};
 use chrono::{DateTime, Utc};
 use ogel_api::{
     billing::{BudgetAction, Metric},
     error::{Error, ErrorCode},
     id::OrganizationId,
+    money::{display, grouped},
     organizations::Plan,
 };
 use ogel_store::{Budget, Cap, Caps, StoreError};
@@ -38,7 +39,7 @@ pub(crate) fn refused(app: &App, error: StoreError, plan: Plan, caps: &Caps) -> 
     let StoreError::Capped(cap) = error else { return error.into() };
     let config = app.config();
     let name = &config.plans.plan(plan).name;
-    let number = |cap: Option<i64>| money::grouped(cap.unwrap_or(0).unsigned_abs());
+    let number = |cap: Option<i64>| grouped(cap.unwrap_or(0).unsigned_abs());
     let next_month = Period::of(app.world.now()).end.format("%-d %B");
     let way_out = "an owner can change the plan with `PUT organizations/{id}/billing/subscription`";
     let (code, message) = match cap {
@@ -88,7 +89,7 @@ pub(crate) async fn paused(
     let spent = statement_of(app, organization, plan, now).await?.total;
     Ok(is_paused(&budget, spent).then(|| {
         let config = app.config();
-        let amount = |amount| money::display(amount, &config.plans.currency);
+        let amount = |amount| display(amount, &config.plans.currency);
         format!(
             "the budget of {} for this month is used up ({} so far) and its action is `pause`, so nothing new is deployed \
              until {}; an owner can raise or remove it with `PUT` or `DELETE organizations/{{id}}/billing/budget`",

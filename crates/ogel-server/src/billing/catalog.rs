@@ -8,6 +8,9 @@ use ogel_api::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
 
+/// A hundred years of logs are all of them.
+const MOST_DAYS: u64 = 36_500;
+
 /// The file as it comes with the program.
 pub const DEFAULT: &str = include_str!("plans.toml");
 
@@ -30,6 +33,7 @@ struct Row {
     price: i64,
     deployments_per_day: u64,
     concurrent_builds: u64,
+    build_log_days: u64,
     usage: BTreeMap<String, Allowance>,
 }
 
@@ -99,11 +103,15 @@ impl Catalog {
             if !(0..=MOST).contains(&row.price) || (plan == Plan::Free && row.price != 0) {
                 return Err(invalid(format!("has the price {} for the plan `{plan}`", row.price)));
             }
+            if !(1..=MOST_DAYS).contains(&row.build_log_days) {
+                return Err(invalid(format!("has `build_log_days` out of 1 to {MOST_DAYS} for the plan `{plan}`")));
+            }
             let limits = PlanLimits {
                 requests_per_window,
                 window_seconds: limits.window_seconds.clamp(1, 3600),
                 deployments_per_day: row.deployments_per_day,
                 concurrent_builds: row.concurrent_builds,
+                build_log_days: row.build_log_days,
             };
             plans.push(PlanDetails {
                 plan,
@@ -171,6 +179,8 @@ mod tests {
         );
         assert!(error(&DEFAULT.replacen("price = 0\n", "price = 5\n", 1)).contains("price 5 for the plan `free`"));
         assert!(error(&DEFAULT.replace("per = 60", "per = 0")).contains("`usage.buildSeconds` of the plan `pro`"));
+        assert!(error(&DEFAULT.replacen("build_log_days = 30", "build_log_days = 0", 1)).contains("the plan `pro`"));
+        assert!(error(&DEFAULT.replacen("build_log_days = 7\n", "", 1)).contains("build_log_days"));
         let more = DEFAULT.replacen("usage.requests", "usage.votes = { included = 1 }\nusage.requests", 1);
         assert!(error(&more).contains("`usage.votes` for the plan `free`, which is not metered"));
     }

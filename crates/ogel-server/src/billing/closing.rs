@@ -4,18 +4,19 @@
 
 use super::{
     admission::is_paused,
-    money::{self, Period},
+    money::Period,
     statement::{Span, Statement, filled},
     statement_of,
 };
-use crate::{error::Result, state::App};
+use crate::{error::Result, mail, state::App};
 use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
-    billing::{InvoiceLine, InvoiceStatus},
+    billing::{BudgetAction, InvoiceLine, InvoiceStatus},
     id::{Id as _, InvoiceId, OrganizationId},
+    money::display,
     organizations::Plan,
 };
-use ogel_store::{Billable, Budget, Invoice};
+use ogel_store::{Billable, Budget, Invoice, Mail};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ const GRACE: TimeDelta = TimeDelta::minutes(15);
 /// Months back at most that are still billed, for a server that was off.
 const MONTHS_BACK: usize = 24;
 const AT_ONCE: u32 = 500;
+/// Who are told of one organization's budget, at most.
+const MOST_OWNERS: u32 = 50;
 
 /// Looks every minute until shutdown.
 pub(crate) async fn run(app: &App) {
@@ -131,18 +134,49 @@ pub(crate) async fn look_at(app: &App, budget: &Budget) -> Result<()> {
     let plan = app.store.plan_of(organization).await?.unwrap_or(Plan::Free);
     let spent = statement_of(app, organization, plan, now).await?.total;
     let period = Period::of(now);
-    let mut highest = None;
-    for &percent in &budget.alerts_at {
-        let is_due = i128::from(spent) * 100 >= i128::from(budget.amount) * i128::from(percent);
-        if is_due && app.store.raise_budget_alert(organization, period.start, percent, now).await? {
-            highest = Some(percent);
-        }
+    let is_due = |percent: &i64| i128::from(spent) * 100 >= i128::from(budget.amount) * i128::from(*percent);
+    let due: Vec<i64> = budget.alerts_at.iter().copied().filter(is_due).collect();
+    if due.is_empty() {
+        return Ok(());
     }
-    if let Some(percent) = highest {
-        let paused = is_paused(budget, spent);
-        let config = app.config();
-        let amount = money::display(budget.amount, &config.plans.currency);
-        tracing::warn!(organization.id = %organization, percent, amount, paused, "a budget's alert was raised");
+    let raised = app.store.budget_alerts(organization, period.start).await?;
+    let news: Vec<i64> =
+        due.into_iter().filter(|percent| raised.iter().all(|alert| alert.percent != *percent)).collect();
+    let Some(&percent) = news.last() else { return Ok(()) };
+    let mails = if app.mailer.is_there() { letters(app, budget, spent, period).await? } else { Vec::new() };
+    // Another replica may have come first.
+    if !app.store.raise_budget_alerts(organization, period.start, &news, &mails, now).await? {
+        return Ok(());
     }
+    app.mailer.wake();
+    let (paused, amount) = (is_paused(budget, spent), display(budget.amount, &app.config().plans.currency));
+    tracing::warn!(organization.id = %organization, percent, amount, paused, "a budget's alert was raised");
     Ok(())
+}
+
+/// The mail that tells each owner how the budget stands. One, however many of its alerts are raised together.
+async fn letters(app: &App, budget: &Budget, spent: i64, period: Period) -> Result<Vec<Mail>> {
+    let owners = app.store.owners(budget.organization_id, MOST_OWNERS).await?;
+    let config = app.config();
+    let money = |amount| display(amount, &config.plans.currency);
+    let share = i128::from(spent) * 100 / i128::from(budget.amount.max(1));
+    let (month, id) = (period.start.format("%B %Y"), budget.organization_id);
+    let then = match (budget.action, is_paused(budget, spent)) {
+        (_, true) => "New deployments are refused until the month is over or the budget is raised.\n\n",
+        (BudgetAction::Pause, false) => "When it is used up, new deployments are refused.\n\n",
+        (_, false) => "",
+    };
+    let letter = |owner: &ogel_store::Owner| {
+        let text = format!(
+            "`{}` has used {} of its budget of {} for {month}, which is {share}%.\n\n{then}  \
+             ogel billing --organization {id}\n\nshows for what, and\n\n  \
+             ogel billing budget set AMOUNT --organization {id}\n\nsets another budget.\n",
+            owner.organization,
+            money(spent),
+            money(budget.amount),
+        );
+        let subject = format!("{share}% of the budget of {} is used", owner.organization);
+        Ok(mail::sealed(&app.world, &app.sealer, &owner.email, subject, &text)?)
+    };
+    owners.iter().map(letter).collect()
 }

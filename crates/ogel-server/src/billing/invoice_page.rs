@@ -1,9 +1,9 @@
 //! An invoice for people: one page of HTML without scripts or anything from outside, which prints as one sheet.
 
-use super::money::{display, grouped};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ogel_api::billing::InvoiceStatus;
+use ogel_api::money::{display, grouped};
 use ogel_store::{Invoice, InvoiceLine};
 
 const STYLE: &str = include_str!("invoice.css");

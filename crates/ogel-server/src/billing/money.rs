@@ -50,37 +50,6 @@ fn rounded(over: i128, under: i128) -> i64 {
     i64::try_from((2 * over + under).div_euclid(2 * under)).unwrap_or(i64::MAX)
 }
 
-/// `$20.00`, `-€3.50`, `1,234.00 CHF`: for people.
-pub(crate) fn display(amount: i64, currency: &str) -> String {
-    // Currencies without a smaller unit; every other one has a hundredth, or is none that we bill in.
-    let whole_only = matches!(currency, "JPY" | "KRW" | "VND" | "CLP" | "ISK");
-    let sign = if amount < 0 { "-" } else { "" };
-    let value = amount.unsigned_abs();
-    let text = match whole_only {
-        true => grouped(value),
-        false => format!("{}.{:02}", grouped(value / 100), value % 100),
-    };
-    match currency {
-        "USD" => format!("{sign}${text}"),
-        "EUR" => format!("{sign}€{text}"),
-        "GBP" => format!("{sign}£{text}"),
-        other => format!("{sign}{text} {other}"),
-    }
-}
-
-/// `1,234,567`
-pub(crate) fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,13 +106,5 @@ mod tests {
         assert_eq!(charge(1_000_000, 20, 1_000_000), 20);
         assert_eq!((charge(24_999, 20, 1_000_000), charge(25_000, 20, 1_000_000)), (0, 1));
         assert_eq!(charge(i64::MAX, i64::MAX, 1), i64::MAX);
-    }
-
-    #[test]
-    fn amounts_are_written_as_people_read_them() {
-        assert_eq!(display(123_456_789, "USD"), "$1,234,567.89");
-        assert_eq!(display(-350, "EUR"), "-€3.50");
-        assert_eq!(display(7, "CHF"), "0.07 CHF");
-        assert_eq!(display(1234, "JPY"), "1,234 JPY");
     }
 }

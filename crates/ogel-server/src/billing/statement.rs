@@ -3,11 +3,12 @@
 
 use super::{
     catalog::{Catalog, usage_of},
-    money::{Period, charge, grouped, prorated},
+    money::{Period, charge, prorated},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
     billing::{InvoiceLine, LineKind, Metric, MetricUsage},
+    money::grouped,
     organizations::Plan,
 };
 use ogel_store::PlanSpan;

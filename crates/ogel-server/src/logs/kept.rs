@@ -18,7 +18,6 @@ use ogel_api::{
     builds::{LogLine, LogStream},
     error::{Error, ErrorCode},
     id::BuildId,
-    organizations::Plan,
 };
 use ogel_ghost::CallContext;
 use ogel_store::{BuildLog, Deployment, Job, LogChunk, StoreError};
@@ -203,26 +202,29 @@ fn marker(app: &App, n: u64, last: Option<&LogLine>) -> LogLine {
     LogLine { n, at: last.map_or_else(|| app.world.now().into(), |line| line.at), stream: LogStream::System, text }
 }
 
-/// Removes logs that are kept no longer, as the organization's plan says now.
+/// Removes logs that are kept no longer, every ten minutes until shutdown.
 async fn clean(app: &App) {
     const EVERY: Duration = Duration::from_secs(600);
-    const BATCH: u32 = 200;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = app.shutdown.cancelled() => return,
         }
-        let days = {
-            let config = app.config();
-            let logs = &config.build_logs;
-            [(Plan::Free, logs.keep_days_free), (Plan::Pro, logs.keep_days_pro), (Plan::Team, logs.keep_days_team)]
-        };
-        for (plan, days) in days {
-            let days = i64::try_from(days).ok().and_then(TimeDelta::try_days).unwrap_or(TimeDelta::days(36_500));
-            match app.store.delete_old_build_logs(plan, app.world.now() - days, BATCH).await {
-                Ok(count) => tracing::debug!(%plan, count, "old build logs removed"),
-                Err(error) => tracing::warn!(%error, "old build logs could not be removed"),
-            }
+        remove_old(app).await;
+    }
+}
+
+/// A batch for each plan, of logs older than the organization's plan says now.
+pub async fn remove_old(app: &App) {
+    const BATCH: u32 = 200;
+    let config = app.config();
+    for details in config.plans.all() {
+        let plan = details.plan;
+        // The catalog has no more than fit.
+        let days = TimeDelta::days(details.limits.build_log_days.cast_signed());
+        match app.store.delete_old_build_logs(plan, app.world.now() - days, BATCH).await {
+            Ok(count) => tracing::debug!(%plan, count, "old build logs removed"),
+            Err(error) => tracing::warn!(%error, "old build logs could not be removed"),
         }
     }
 }

@@ -170,6 +170,42 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn owners_are_mailed_once_for_each_alert_of_a_budget(app: TestApp) {
+        let (ada, ben, eve) = (app.sign_up("ada").await, app.sign_up("ben").await, app.sign_up("eve").await);
+        let id = organization(&ada).await;
+        app.add_member(&ada, &ben, Role::Owner).await;
+        app.add_member(&ada, &eve, Role::Admin).await;
+        go_to(&app, month_start(&app, 1));
+        let ada = app.log_in("ada").await;
+        change_plan(&ada, &id, "pro").await;
+        let path = format!("/organizations/{id}/billing/budget");
+        // 2000 of 2500: two alerts at once are one mail.
+        put(&ada, &path, json!({ "amount": 2500, "action": "pause" })).await.expect(200);
+        for owner in ["ada@example.com", "ben@example.com"] {
+            let mail = app.mails_to(owner, 1).await.remove(0).replace("=\r\n", "");
+            assert!(mail.contains("$20.00 of its budget of $25.00") && mail.contains("80%"), "{mail}");
+            assert!(mail.contains("When it is used up, new deployments are refused."), "{mail}");
+        }
+        // However many look, and however often.
+        let looks = (0..4).map(|_| {
+            let app = app.app.clone();
+            tokio::spawn(async move { ogel_server::billing::closing::look_at_budgets(&app).await.unwrap() })
+        });
+        for look in looks.collect::<Vec<_>>() {
+            look.await.unwrap();
+        }
+        put(&ada, &path, json!({ "amount": 2000, "action": "pause" })).await.expect(200);
+        let mails = app.mails_to("ada@example.com", 2).await;
+        assert!(mails.iter().any(|mail| mail.contains("100%") && mail.contains("are refused until the month is over")), "{mails:?}");
+        // What was queued before this one is sent: nothing else was.
+        put(&ada, &path, json!({ "amount": 2000, "alertsAt": [10, 100] })).await.expect(200);
+        assert_eq!(app.mails_to("ada@example.com", 3).await.len(), 3);
+        assert_eq!(app.mails_to("ben@example.com", 3).await.len(), 3);
+        assert!(app.mails_to("eve@example.com", 0).await.is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_budget_cannot_be_is_refused() {
     let app = TestApp::start(Database::Sqlite).await;

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-async fn organization(api: &Api) -> String {
+pub(crate) async fn organization(api: &Api) -> String {
     api.get("/organizations").await.expect(200)["organizations"][0]["id"].as_str().unwrap().to_owned()
 }
 
@@ -134,7 +134,7 @@ async fn invited_over(url: String) -> (TestApp, Api, String) {
     (app, ada, path)
 }
 
-async fn wait_for(ada: &Api, path: &str, state: &str) {
+pub(crate) async fn wait_for(ada: &Api, path: &str, state: &str) {
     eventually("the mail is in that state", || async {
         (ada.get(path).await.expect(200)["invitations"][0]["mail"] == state).then_some(())
     })

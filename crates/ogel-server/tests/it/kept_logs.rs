@@ -153,3 +153,43 @@ on_both! {
         assert_eq!(printed, (1..=40).map(|n| format!("line {n}")).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_kept_as_long_as_the_plan_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let plans = ogel_server::billing::catalog::DEFAULT.replacen("build_log_days = 7\n", "build_log_days = 3\n", 1);
+    let path = folder.path().join("plans.toml");
+    std::fs::write(&path, plans).unwrap();
+    let change = |config: &mut Config| config.billing.plans_file = path.display().to_string();
+    let app = TestApp::start_with(ogel_testkit::Database::Sqlite, change).await;
+    let ada = app.sign_up("ada").await;
+    let plans = ada.get("/billing/plans").await.expect(200);
+    let days: Vec<_> =
+        plans["plans"].as_array().unwrap().iter().map(|plan| plan["limits"]["buildLogDays"].clone()).collect();
+    assert_eq!(days, [json!(3), json!(30), json!(90)]);
+    let project = ada.project("shop").await;
+    let created = ada.deploy(&project, &Repository::of_a_page("x").url(), json!({})).await;
+    kept(&app, &ada.ended(&created["id"]).await).await;
+    let build: BuildId = created["buildId"].as_str().unwrap().parse().unwrap();
+    let is_kept = async || app.app.store.build_log(build).await.unwrap().is_some();
+    let days_later = async |days| {
+        app.app.world.clock.advance(chrono::TimeDelta::days(days));
+        ogel_server::logs::kept::remove_old(&app.app).await;
+    };
+    days_later(2).await;
+    assert!(is_kept().await);
+    // What counts is the plan of today.
+    let ada = app.log_in("ada").await;
+    let id = ada.get("/organizations").await.expect(200)["organizations"][0]["id"].as_str().unwrap().to_owned();
+    let plan = async |plan: &str| {
+        let request = ada.request(Method::PUT, &format!("/organizations/{id}/billing/subscription"));
+        ada.send(request.json(&json!({ "plan": plan }))).await.expect(200);
+    };
+    plan("pro").await;
+    days_later(2).await;
+    assert!(is_kept().await);
+    plan("free").await;
+    days_later(0).await;
+    assert!(!is_kept().await);
+    app.stop().await;
+}

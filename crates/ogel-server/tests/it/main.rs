@@ -32,6 +32,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod logs;
+mod mail;
 mod members;
 mod metrics;
 mod operations;
