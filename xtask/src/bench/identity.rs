@@ -1,93 +1,106 @@
-//! What it costs to know who calls, by kind of credential, remembered and not; and how often Ghost is asked for a token.
+//! What it costs to know who calls, by kind of credential, remembered and not; how often Ghost is asked for a token; and what
+//! logins take from requests that are only passed on.
 //!
-//! One connection, one request after the other: what counts is the gateway's own processor time. Tokens of Studio's are made
-//! by the libraries that Studio uses, with the script that the tests use.
+//! One connection, one request after the other: what counts is the gateway's own processor time. `identity/` has a file for
+//! each: ours, Studio's, the tokens of Ghost's, and logins.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use serde_json::{Value, json};
+mod logins;
+mod mints;
+mod ours;
+mod studio;
 
 use super::gateway::Gateway;
 use super::load::median;
 use super::report::{Section, figure};
 use super::{Bench, Result};
-use crate::http::{Connection, bearer, text};
+use crate::http::Connection;
 
-const SECRET: &str = "a-secret-of-studios-that-protects-nothing";
 /// What is called: an answer of our own, to anybody.
 const PATH: &str = "/api/v2/version";
-/// People of Studio's who call.
+/// People who call.
 const CALLERS: usize = 50;
+/// µs of processor time that a remembered credential may cost more than none: to find it, and for each KiB of it, which is parsed and
+/// hashed.
+const REMEMBERED: (f64, f64) = (15.0, 5.0);
+/// And one that is seen for the first time, whose person is looked up in a database within the process.
+const FIRST_SEEN: f64 = 1_500.0;
 
-/// A kind of credential, and the header line that carries a token of it.
+/// A kind of credential, and header lines that carry different ones of it: the first for being remembered, each of the others for
+/// being seen once. The people behind them have accounts already.
 struct Kind {
     name: &'static str,
-    family: &'static str,
-    /// Bytes of claims besides the usual, so that the token comes in pieces.
-    more: usize,
-    by_cookie: bool,
+    lines: Vec<String>,
 }
 
-const KINDS: &[Kind] = &[
-    Kind { name: "next-auth v4, cookie", family: "v4", more: 0, by_cookie: true },
-    Kind { name: "Auth.js v5, cookie", family: "v5", more: 0, by_cookie: true },
-    Kind { name: "Auth.js v5, cookie in three pieces", family: "v5", more: 6000, by_cookie: true },
-    Kind { name: "Auth.js v5, Bearer", family: "v5", more: 0, by_cookie: false },
-];
-
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
-    let (hot, cold) = bench.options.size((20_000, 3_000), (500, 100));
-    let mut plan = bench.plan("identity");
-    plan.text("studio_sessions.strategy", "jwt");
-    plan.set("studio_sessions.secrets", &format!("[\"{SECRET}\"]"));
-    plan.text("studio_sessions.unknown_users", "create");
-    plan.set("studio_sessions.trust_emails", "true");
-    let gateway = plan.start("identity", &[])?;
-    let account = gateway.sign_up()?;
+    let cold = bench.options.size(500, 60);
     let folder = bench.folder.0.join("studio-packages");
-    install(&folder)?;
-
-    let mut section = Section::new(
-        format!("Knowing who calls: `GET {PATH}`, CPU µs/request"),
-        &["credential", "remembered", "more than none", "first seen", "more than none"],
-    );
-    let of = |lines: &[String], count: usize, rounds: usize| -> Result<f64> {
-        let mut connection = gateway.connect()?;
-        let mut rounds_cpu = Vec::new();
-        for _ in 0..rounds {
-            rounds_cpu.push(cpu_of(&gateway, &mut connection, lines, count)?);
-        }
-        Ok(median(rounds_cpu))
-    };
-    let rounds = bench.options.rounds;
-    let nobody = of(&[], hot, rounds)?;
-    section.row(["none".to_owned(), figure(nobody), String::new(), String::new(), String::new()]);
-    let key = of(std::slice::from_ref(&account.key), hot, rounds)?;
-    section.row(["API key".to_owned(), figure(key), figure(key - nobody), String::new(), String::new()]);
-    for kind in KINDS {
-        let lines = minted(&folder, kind, cold + 1)?;
-        // The first of each person makes their account, which is no part of it.
-        let mut connection = gateway.connect()?;
-        for line in &lines[..CALLERS.min(lines.len())] {
-            connection.call("GET", PATH, std::slice::from_ref(line), &[])?;
-        }
-        let first_seen = of(&lines[CALLERS.min(cold)..], lines.len() - CALLERS.min(cold), 1)?;
-        let remembered = of(&lines[..1], hot, rounds)?;
-        section.row([
-            kind.name.to_owned(),
-            figure(remembered),
-            figure(remembered - nobody),
-            figure(first_seen),
-            figure(first_seen - nobody),
-        ]);
+    studio::install(&folder)?;
+    let gateway = studio::tokens_plan(bench).start("identity", &[])?;
+    let by_rows = studio::rows_gateway(bench, cold + 1)?;
+    let mut ours = ours::kinds(&gateway, cold + 1)?;
+    let mut costs = Costs::begin(bench, &gateway)?;
+    for kind in ours.drain(..) {
+        costs.of(&gateway, &kind)?;
     }
-    section.note(
-        "first seen: each token once, of 50 people in turn, so each is opened and its person looked up in SQLite",
-    );
-    let mints = mints(bench, &gateway, &folder)?;
-    Ok(vec![section, mints])
+    for kind in studio::token_kinds(&gateway, &folder, cold + 1)? {
+        costs.of(&gateway, &kind)?;
+    }
+    costs.of(&by_rows, &studio::row_kind(&by_rows, cold + 1)?)?;
+    costs.section.note("first seen: each credential once, of 50 people in turn, so each is looked up, in SQLite");
+    let mints = mints::measure(bench, &gateway, &folder)?;
+    let logins = logins::measure(bench)?;
+    Ok(vec![costs.section, mints, logins])
+}
+
+/// The table of costs.
+struct Costs {
+    section: Section,
+    /// Of a request without a credential.
+    nobody: f64,
+    hot: usize,
+    rounds: usize,
+}
+
+impl Costs {
+    fn begin(bench: &Bench<'_>, gateway: &Gateway) -> Result<Self> {
+        let section = Section::new(
+            format!("Knowing who calls: `GET {PATH}`, CPU µs/request"),
+            &["credential", "remembered", "more than none", "first seen", "more than none"],
+        );
+        let hot = bench.options.size(20_000, 3_000);
+        let mut costs = Self { section, nobody: 0.0, hot, rounds: bench.options.rounds };
+        costs.nobody = costs.remembered(gateway, &[])?;
+        costs.section.row(["none".to_owned(), figure(costs.nobody), String::new(), String::new(), String::new()]);
+        Ok(costs)
+    }
+
+    fn of(&mut self, gateway: &Gateway, kind: &Kind) -> Result {
+        let [first, others @ ..] = &kind.lines[..] else { return Err(format!("there is no {}", kind.name)) };
+        // Once each, so one round is all there is.
+        let first_seen = cpu_of(gateway, &mut gateway.connect()?, others, others.len())? - self.nobody;
+        let remembered = self.remembered(gateway, std::slice::from_ref(first))? - self.nobody;
+        self.section.row([
+            kind.name.to_owned(),
+            figure(remembered + self.nobody),
+            figure(remembered),
+            figure(first_seen + self.nobody),
+            figure(first_seen),
+        ]);
+        let limit = REMEMBERED.0 + REMEMBERED.1 * (first.len() / 1024) as f64;
+        self.section.at_most(&format!("{}, remembered, more than none", kind.name), remembered, limit, "µs");
+        self.section.at_most(&format!("{}, first seen, more than none", kind.name), first_seen, FIRST_SEEN, "µs");
+        Ok(())
+    }
+
+    fn remembered(&self, gateway: &Gateway, lines: &[String]) -> Result<f64> {
+        let mut connection = gateway.connect()?;
+        // The first request is the one that is not remembered.
+        cpu_of(gateway, &mut connection, lines, 1)?;
+        let rounds: Result<Vec<f64>> =
+            (0..self.rounds).map(|_| cpu_of(gateway, &mut connection, lines, self.hot)).collect();
+        Ok(median(rounds?))
+    }
 }
 
 /// CPU µs per request, each line in turn.
@@ -102,76 +115,4 @@ fn cpu_of(gateway: &Gateway, connection: &mut Connection, lines: &[String], coun
         }
     }
     Ok((process.cpu_seconds() - before) * 1e6 / count as f64)
-}
-
-/// 10,000 requests of 50 callers that Ghost answers, and the tokens it was asked for meanwhile.
-fn mints(bench: &Bench<'_>, gateway: &Gateway, folder: &Path) -> Result<Section> {
-    let requests = bench.options.size(10_000, 500);
-    let kind = Kind { name: "", family: "v5", more: 0, by_cookie: false };
-    let mut connection = gateway.connect()?;
-    let mut callers = Vec::new();
-    for line in minted(folder, &kind, CALLERS)? {
-        let headers = [line];
-        let project = connection.json("POST", "/api/v2/projects", &headers, Some(&json!({ "name": "bench" })))?;
-        let id = text(&project, "/id")?.to_owned();
-        callers.push((headers, format!("/api/v2/sites?projectId={id}"), id));
-    }
-    let before = gateway.metric("ogel_ghost_tokens_minted_total")?;
-    for (headers, _, id) in &callers {
-        connection.json("POST", "/api/v2/sites", headers, Some(&json!({ "projectId": id, "name": "bench" })))?;
-    }
-    for n in 0..requests - CALLERS {
-        let (headers, path, _) = &callers[n % CALLERS];
-        let (status, _) = connection.call("GET", path, headers, &[])?;
-        if status != 200 {
-            return Err(format!("`{path}` answered {status}"));
-        }
-    }
-    let minted = gateway.metric("ogel_ghost_tokens_minted_total")? - before;
-    let mut section = Section::new(
-        format!("Tokens that Ghost was asked for: {requests} requests of {CALLERS} callers"),
-        &["requests", "tokens"],
-    );
-    section.row([requests.to_string(), figure(minted)]);
-    // One each, and one more where the change that made the account was heard of only afterwards.
-    section.at_most("tokens minted", minted, 2.0 * CALLERS as f64, "");
-    Ok(section)
-}
-
-/// Puts the libraries there.
-fn install(folder: &Path) -> Result {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ogel-server/tests/studio");
-    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-    for file in ["package.json", "package-lock.json", ".npmrc", "mint.mjs"] {
-        std::fs::copy(source.join(file), folder.join(file)).map_err(|error| format!("`{file}`: {error}"))?;
-    }
-    let mut npm = Command::new("npm");
-    crate::shell::output(npm.args(["ci", "--ignore-scripts"]).current_dir(folder)).map(drop)
-}
-
-/// Header lines with `count` different tokens, of [`CALLERS`] people in turn.
-fn minted(folder: &Path, kind: &Kind, count: usize) -> Result<Vec<String>> {
-    let wish = |n: usize| {
-        let person = n % CALLERS;
-        let mut claims =
-            json!({ "sub": format!("cuid-{person}"), "email": format!("person-{person}@example.com"), "name": "P" });
-        if kind.more > 0 {
-            claims["permissions"] = json!("p".repeat(kind.more));
-        }
-        json!({ "family": kind.family, "secret": SECRET, "secure": false, "claims": claims })
-    };
-    let wishes = Value::Array((0..count).map(wish).collect());
-    let mut node = Command::new("node");
-    node.arg("mint.mjs").current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut node = node.spawn().map_err(|error| format!("node: {error}"))?;
-    let mut input = node.stdin.take().ok_or("node takes no input")?;
-    input.write_all(wishes.to_string().as_bytes()).map_err(|error| error.to_string())?;
-    drop(input);
-    let output = node.wait_with_output().map_err(|error| error.to_string())?;
-    let made: Vec<Value> = serde_json::from_slice(&output.stdout).map_err(|error| format!("mint.mjs: {error}"))?;
-    let line = |made: &Value| match kind.by_cookie {
-        true => text(made, "/cookie").map(|cookie| format!("Cookie: {cookie}")),
-        false => text(made, "/token").map(bearer),
-    };
-    made.iter().map(line).collect()
 }

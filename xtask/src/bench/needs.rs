@@ -24,6 +24,12 @@ const NEEDS: &[Need] = &[
     Need { name: "openssl", reason: "makes a certificate", packages: &["openssl"], present: || has("openssl") },
     Need { name: "node", reason: "makes sessions of Studio's", packages: &["nodejs"], present: || has("node") },
     Need { name: "npm", reason: "makes sessions of Studio's", packages: &["npm"], present: || has("npm") },
+    Need {
+        name: "sqlite3",
+        reason: "makes a database of Studio's",
+        packages: &["sqlite3"],
+        present: || has("sqlite3"),
+    },
     Need { name: "git", reason: "a build to stream logs of", packages: &["git"], present: || has("git") },
 ];
 

@@ -1,0 +1,136 @@
+//! Fifty people log in at once, again and again, while requests are passed on: how long a login takes, and what the others notice.
+//!
+//! A password costs a core for tens of milliseconds. Requests that are passed on come at a fixed rate that leaves the machine time, so
+//! what they wait for is the gateway's threads and not their own crowd.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::gateway::Gateway;
+use super::super::load::{median, quantile};
+use super::super::report::{Section, figure};
+use super::super::{Bench, Result};
+use super::{CALLERS, ours};
+use crate::http::Connection;
+
+/// Passed on, one after the other, over each of so many connections.
+const CONNECTIONS: usize = 4;
+/// Between two requests of a connection.
+const PACE: Duration = Duration::from_millis(5);
+/// Less than one password takes: were passwords checked on a thread of the data plane, what waits there would wait for whole ones.
+const MORE_MS: f64 = 10.0;
+/// A login that takes longer than this has lost its person.
+const LOGIN_MS: f64 = 5_000.0;
+
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let (gateway, account) = bench.gateway("logins")?;
+    let path = super::super::main_route(&bench.routes(&gateway, &account)?.0)?.path(&account.project);
+    let key = [account.key.clone()];
+    let mut connection = gateway.connect()?;
+    for person in 0..CALLERS {
+        ours::sign_up(&mut connection, &email(person))?;
+    }
+    let time = Duration::from_secs(bench.options.seconds.max(3));
+    let rounds = bench.options.rounds;
+    let (mut alone, mut beside, mut logins) = (Times::default(), Times::default(), Times::default());
+    for _ in 0..rounds {
+        alone.round(passed_on(&gateway, &path, &key, time)?, time);
+        let (passed, logged_in) = with_logins(&gateway, &path, &key, time)?;
+        beside.round(passed, time);
+        logins.round(logged_in, time);
+    }
+    let mut section = Section::new(
+        format!("{CALLERS} people log in at once, again and again, while requests are passed on"),
+        &["", "per second", "p50 ms", "p99 ms"],
+    );
+    let (before, meanwhile, login) =
+        (median(alone.p99.clone()), median(beside.p99.clone()), median(logins.p99.clone()));
+    for (name, times) in [("passed on, nobody logs in", alone), ("passed on meanwhile", beside), ("login", logins)] {
+        let cells = [times.rate, times.p50, times.p99].map(|values| figure(median(values)));
+        section.row([vec![name.to_owned()], cells.to_vec()].concat());
+    }
+    section.at_most("p99 of what is passed on, more than alone", meanwhile - before, MORE_MS, "ms");
+    section.at_most("p99 of a login", login, LOGIN_MS, "ms");
+    section.note(format!(
+        "passed on: {CONNECTIONS} connections, a request each {} ms, counted from when it was due; medians of {rounds} rounds of {} s",
+        PACE.as_millis(),
+        time.as_secs()
+    ));
+    section.note("every login was answered with a session; one that was refused would have ended the run");
+    Ok(section)
+}
+
+/// What each round came to.
+#[derive(Default)]
+struct Times {
+    rate: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Times {
+    fn round(&mut self, mut times: Vec<f64>, time: Duration) {
+        self.rate.push(times.len() as f64 / time.as_secs_f64());
+        self.p50.push(quantile(&mut times, 0.5));
+        self.p99.push(quantile(&mut times, 0.99));
+    }
+}
+
+fn email(person: usize) -> String {
+    format!("login-{person}@example.com")
+}
+
+/// How long each request took, in milliseconds, counted from when it was due.
+fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> Result<Vec<f64>> {
+    let one = || -> Result<Vec<f64>> {
+        let mut connection = gateway.connect()?;
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while start.elapsed() < time {
+            let due = start + PACE * u32::try_from(times.len()).map_err(|error| error.to_string())?;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let (status, _) = connection.call("GET", path, key, &[])?;
+            if status != 200 {
+                return Err(format!("`{path}` answered {status}"));
+            }
+            times.push(due.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(one)).collect();
+        joined(threads)
+    })
+}
+
+/// The same while everybody logs in; and how long that took, each time.
+fn with_logins(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> Result<(Vec<f64>, Vec<f64>)> {
+    let is_over = AtomicBool::new(false);
+    let is_over = &is_over;
+    thread::scope(|scope| {
+        let person = |person: usize| {
+            move || -> Result<Vec<f64>> {
+                let mut connection: Connection = gateway.connect()?;
+                let mut times = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    ours::log_in(&mut connection, &email(person))?;
+                    times.push(begun.elapsed().as_secs_f64() * 1e3);
+                }
+                Ok(times)
+            }
+        };
+        let people: Vec<_> = (0..CALLERS).map(|number| scope.spawn(person(number))).collect();
+        let passed = passed_on(gateway, path, key, time);
+        is_over.store(true, Ordering::Relaxed);
+        Ok((passed?, joined(people)?))
+    })
+}
+
+fn joined(threads: Vec<thread::ScopedJoinHandle<'_, Result<Vec<f64>>>>) -> Result<Vec<f64>> {
+    let mut all = Vec::new();
+    for thread in threads {
+        all.extend(thread.join().map_err(|_| "a thread of the benchmark panicked")??);
+    }
+    Ok(all)
+}
