@@ -10,14 +10,14 @@ const LIMIT: usize = 1 << 10;
 
 fuzz_target!(|text: &[u8]| {
     let all = Bytes::copy_from_slice(text);
-    let Ok(Some(read)) = ResponseHead::parse(&all, LIMIT) else { return };
+    let Ok(Some(read)) = ResponseHead::parse(&all, LIMIT, None) else { return };
     let (length, text) = (read.length, &text[..read.length]);
     assert!(length <= LIMIT && text.ends_with(b"\r\n\r\n"));
     assert!(head::may_be_whole_now(text, 0) && head::may_be_whole_now(text, length - 1));
     for cut in 0..length {
-        assert!(matches!(ResponseHead::parse(&all.slice(..cut), LIMIT), Ok(None)), "{cut} bytes are a head as well");
+        assert!(matches!(ResponseHead::parse(&all.slice(..cut), LIMIT, None), Ok(None)), "{cut} bytes are a head as well");
     }
-    let alone = ResponseHead::parse(&all.slice(..length), LIMIT).ok().flatten().expect("it was a head before");
+    let alone = ResponseHead::parse(&all.slice(..length), LIMIT, None).ok().flatten().expect("it was a head before");
     assert_eq!((alone.status, alone.is_11, &alone.headers, alone.length), (read.status, read.is_11, &read.headers, length));
     assert!(read.headers.values().all(|value| !value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))));
     let (has_length, has_encoding) =

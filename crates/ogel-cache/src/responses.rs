@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     future::Future,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -158,10 +159,10 @@ impl Responses {
     ) -> Result<Arc<Entry>, Arc<E>> {
         let epochs = self.epochs_of(&key.scope, tags);
         let flight = (key.clone(), epochs, only_new);
-        let result = self
-            .flights
-            .try_get_with(flight.clone(), self.fetch_once(key, tags, now_ms, lifetimes, only_new, read))
-            .await;
+        // Pinned here: the cache would move all of what reads from layer to layer, and have room for it in each.
+        let read = pin!(read);
+        let once = pin!(self.fetch_once(key, tags, now_ms, lifetimes, only_new, read));
+        let result = self.flights.try_get_with(flight.clone(), once).await;
         self.flights.invalidate(&flight).await;
         result
     }

@@ -1,5 +1,5 @@
-//! What was tried for one request, for the access log: each attempt's address, outcome and time. Costs nothing until
-//! the first attempt is over, and one allocation then. Refuses to hold texts that an upstream wrote.
+//! What was tried for one request, for the access log: each attempt's address, outcome and time. One attempt, which
+//! most requests make, has its place; more cost an allocation. Refuses to hold texts that an upstream wrote.
 //! Next: `upstream.rs`, which fills it.
 
 use crate::error::UpstreamError;
@@ -41,11 +41,23 @@ impl fmt::Display for Attempt {
 
 /// The attempts of one request, in their order.
 #[derive(Debug, Default)]
-pub struct AttemptLog(Mutex<Vec<Attempt>>);
+pub struct AttemptLog(Mutex<Attempts>);
+
+#[derive(Debug, Default)]
+struct Attempts {
+    first: Option<Attempt>,
+    more: Vec<Attempt>,
+}
+
+impl Attempts {
+    fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.first.iter().chain(&self.more)
+    }
+}
 
 impl AttemptLog {
     pub const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Mutex::new(Attempts { first: None, more: Vec::new() }))
     }
 
     pub(crate) fn push(
@@ -60,26 +72,32 @@ impl AttemptLog {
             Err(error) => Outcome::Failed(error.word()),
         };
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        self.0.lock().push(Attempt { address: address.clone(), outcome, micros, reused });
+        let attempt = Attempt { address: address.clone(), outcome, micros, reused };
+        let mut attempts = self.0.lock();
+        match attempts.first {
+            None => attempts.first = Some(attempt),
+            Some(_) => attempts.more.push(attempt),
+        }
     }
 
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.0.lock().clone()
+        self.0.lock().iter().cloned().collect()
     }
 
     /// How many there were, how many of them failed, and how long all of them took.
     pub fn totals(&self) -> (usize, usize, Duration) {
         let attempts = self.0.lock();
         let failed = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_))).count();
-        (attempts.len(), failed, Duration::from_micros(attempts.iter().map(|attempt| u64::from(attempt.micros)).sum()))
+        let micros = attempts.iter().map(|attempt| u64::from(attempt.micros)).sum();
+        (attempts.iter().count(), failed, Duration::from_micros(micros))
     }
 
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().iter().count()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.0.lock().first.is_none()
     }
 }
 

@@ -8,9 +8,10 @@ use crate::{
     exchange::{Exchange, Failure},
     http1::{BodyLength, ResponseHead},
     outgoing::{Kind, OutgoingBody},
+    upload::Head,
     upstream::{Inner, Sending},
 };
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,18 +33,19 @@ pub(crate) struct Undelivered {
     pub(crate) is_unsent: bool,
 }
 
-/// Sends `request`, which is only lent: unless its body streams, it can be sent again.
+/// Sends the request, which is only lent: unless its body streams, it can be sent again.
 pub(crate) async fn at_address(
     upstream: &Arc<Inner>,
     at: usize,
-    request: &mut Request<OutgoingBody>,
+    head: Head<'_>,
+    body: &mut OutgoingBody,
     may_replay: bool,
     how: Sending<'_>,
 ) -> Result<Response<UpstreamBody>, Undelivered> {
     let address = &upstream.addresses.all()[at];
     address.begin();
     let ticket = Ticket { upstream: upstream.clone(), at };
-    let streams = matches!(request.body().0, Kind::Streamed(_));
+    let streams = matches!(body.0, Kind::Streamed(_));
     let log = |result: Result<StatusCode, &UpstreamError>, started: Instant, reused| {
         if let Some(log) = how.log {
             log.push(&address.label, result, started.elapsed(), reused);
@@ -52,7 +54,7 @@ pub(crate) async fn at_address(
 
     let mut started = Instant::now();
     if let Some(connection) = address.pool.take(started) {
-        match Exchange::run(connection, request, &address.host, started, &upstream.limits, how).await {
+        match Exchange::run(connection, head, body, &address.host, started, &upstream.limits, how).await {
             Ok(answer) => {
                 log(Ok(answer.0.status), started, true);
                 upstream.addresses.worked(at);
@@ -85,7 +87,7 @@ pub(crate) async fn at_address(
         }
     };
     let opened = Instant::now();
-    match Exchange::run(connection, request, &address.host, opened, &upstream.limits, how).await {
+    match Exchange::run(connection, head, body, &address.host, opened, &upstream.limits, how).await {
         Ok(answer) => {
             log(Ok(answer.0.status), started, false);
             upstream.addresses.worked(at);

@@ -5,13 +5,13 @@
 use crate::{
     connection::Connection,
     error::UpstreamError,
-    http1::{BodyLength, HeadError, ResponseHead, head::may_be_whole_now},
+    http1::{BodyLength, HeadError, Keep, ResponseHead, head::may_be_whole_now},
     outgoing::{BodyStalled, OutgoingBody},
-    upload::{Upload, UploadError},
+    upload::{Head, Upload, UploadError},
     upstream::{Limits, OnInformational, Sending},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use std::{
     future::poll_fn,
     io,
@@ -52,20 +52,22 @@ pub(crate) struct Failure {
 }
 
 impl Exchange {
-    /// Sends `request`, whose body it takes if it streams, and waits for the head of the response.
+    /// Sends the request, whose body it takes if it streams, and waits for the head of the response.
     pub(crate) async fn run(
         connection: Connection,
-        request: &mut Request<OutgoingBody>,
+        request: Head<'_>,
+        body: &mut OutgoingBody,
         host: &HeaderValue,
         started: Instant,
         limits: &Limits,
         how: Sending<'_>,
     ) -> Result<(ResponseHead, BodyLength, Self), Failure> {
-        let to_head = *request.method() == Method::HEAD;
-        let upload = Upload::new(request, host, started);
+        let to_head = *request.method == Method::HEAD;
+        let keep = request.keep.map(|rules| Keep { rules, to_head });
+        let upload = Upload::new(request, body, host, started);
         let (silent_since, unread) = (Some(started), Bytes::new());
         let mut exchange = Self { connection, upload: None, refusal: None, silent_since, unread };
-        let mut heads = Heads { partial: BytesMut::new(), informational: 0, has_begun: false };
+        let mut heads = Heads { keep, partial: BytesMut::new(), informational: 0, has_begun: false };
         let mut first = Some(upload);
         let head = poll_fn(|cx| {
             if let Some(upload) = first.take() {
@@ -116,7 +118,7 @@ impl Exchange {
 
     fn poll_head(
         &mut self,
-        heads: &mut Heads,
+        heads: &mut Heads<'_>,
         limits: &Limits,
         how: Sending<'_>,
         cx: &mut Context<'_>,
@@ -178,14 +180,15 @@ fn closed() -> io::Error {
 }
 
 /// The heads that come before a body.
-struct Heads {
+struct Heads<'a> {
+    keep: Option<Keep<'a>>,
     /// Of a head that came in several pieces.
     partial: BytesMut,
     informational: usize,
     has_begun: bool,
 }
 
-impl Heads {
+impl Heads<'_> {
     /// The final head, if `piece` completes it, and what follows it.
     fn take(
         &mut self,
@@ -204,7 +207,7 @@ impl Heads {
             text = self.partial.split().freeze();
         }
         while !text.is_empty() {
-            let Some(head) = ResponseHead::parse(&text, max_bytes).map_err(protocol)? else {
+            let Some(head) = ResponseHead::parse(&text, max_bytes, self.keep).map_err(protocol)? else {
                 self.partial.extend_from_slice(&text);
                 break;
             };

@@ -4,10 +4,14 @@
 
 use crate::{
     body::UpstreamBody,
+    error::UpstreamError,
     headers::{HeaderRules, has_token},
+    outgoing::OutgoingBody,
+    upload::{Fields, Head},
+    upstream::{Sending, Upstream},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use std::{fmt::Write, net::IpAddr};
+use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -51,55 +55,97 @@ pub struct ForwardRules {
 impl ForwardRules {
     pub fn new(request: &[&'static str], response: &[&'static str]) -> Self {
         Self {
-            request: HeaderRules::new(request),
+            // What the client says about itself there is ours to say.
+            request: HeaderRules::new(request).without(&[
+                FORWARDED_FOR,
+                FORWARDED_PROTO,
+                FORWARDED_HOST,
+                header::FORWARDED,
+            ]),
             response: HeaderRules::new(response),
             sends_forwarded: false,
             via: None,
         }
     }
 
+    /// Sends the client's request on and makes the response fit for the client: [`Self::request`] and [`Self::response`]
+    /// without the headers in between, which are written from where they lie and read into where they stay.
+    pub async fn pass(
+        &self,
+        upstream: &Upstream,
+        passing: Passing<'_>,
+        body: OutgoingBody,
+        how: Sending<'_>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let fields = Fields::Passed(self, &passing);
+        let head = Head { method: passing.method, target: passing.target, fields, keep: Some(&self.response) };
+        let answer = upstream.send_head(head, body, how).await?;
+        Ok(self.response(passing.method, answer))
+    }
+
     /// The request for the upstream: the method and the body of `incoming`, the listed headers, `target`. The body is
     /// then wrapped with [`crate::OutgoingBody::streamed`] or [`crate::OutgoingBody::limited`].
     pub fn request<B>(&self, incoming: Request<B>, target: Uri, forwarded: &Forwarded) -> Request<B> {
         let (head, body) = incoming.into_parts();
-        let from = &head.headers;
         // The caller adds some of its own: growing would hash all of them again.
-        let mut headers = HeaderMap::with_capacity(from.len() + 10);
-        self.request.copy(from, &mut headers);
-        headers.insert(FORWARDED_FOR, forwarded.client.clone());
-        headers.insert(FORWARDED_PROTO, forwarded.proto.clone());
-        headers.remove(FORWARDED_HOST);
-        headers.remove(header::FORWARDED);
-        // In HTTP/2 the host is part of the target.
-        let host = from.get(header::HOST).cloned();
-        let host = host.or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok());
-        if self.sends_forwarded {
-            headers.insert(header::FORWARDED, standard(&forwarded.standard, host.as_ref()));
-        }
-        if let Some(host) = host {
-            headers.insert(FORWARDED_HOST, host);
-        }
-        if let Some(announced) = self.request.announced(from) {
+        let mut headers = HeaderMap::with_capacity(head.headers.len() + 10);
+        let (method, uri, from) = (&head.method, &head.uri, &head.headers);
+        let passing = Passing { method, uri, target: &target, headers: from, forwarded, ours: &[] };
+        self.each(&passing, |name, value| {
+            headers.append(name, value.clone());
+        });
+        if let Some(announced) = self.request.announced(&head.headers) {
             headers.insert(header::TRAILER, announced);
         }
-        if from.contains_key(header::TE) && has_token(from, header::TE, "trailers") {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-        self.add_via(&mut headers);
         let mut request = Request::new(body);
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (head.method, target, headers);
         request
     }
 
+    /// Every header that passes, but `Trailer`.
+    pub(crate) fn each(&self, from: &Passing<'_>, mut show: impl FnMut(&HeaderName, &HeaderValue)) {
+        let Passing { headers, forwarded, .. } = from;
+        // In HTTP/2 the host is part of the target.
+        let authority = || HeaderValue::from_str(from.uri.authority()?.as_str()).ok();
+        let host = headers.get(header::HOST).map(Cow::Borrowed).or_else(|| authority().map(Cow::Owned));
+        let host = host.as_deref();
+        self.request.each(headers, &mut show);
+        show(&FORWARDED_FOR, &forwarded.client);
+        show(&FORWARDED_PROTO, &forwarded.proto);
+        if self.sends_forwarded {
+            show(&header::FORWARDED, &standard(&forwarded.standard, host));
+        }
+        if let Some(host) = host {
+            show(&FORWARDED_HOST, host);
+        }
+        if headers.contains_key(header::TE) && has_token(headers, header::TE, "trailers") {
+            show(&header::TE, &HeaderValue::from_static("trailers"));
+            show(&header::CONNECTION, &HeaderValue::from_static("te"));
+        }
+        if let Some(via) = &self.via {
+            show(&header::VIA, via);
+        }
+    }
+
     /// The response for the client, its trailers included. `method`: of the request; only a response to HEAD, or one
     /// without a body, keeps a `Content-Length` that its body does not tell.
     pub fn response(&self, method: &Method, incoming: Response<UpstreamBody>) -> Response<UpstreamBody> {
-        let (head, mut body) = incoming.into_parts();
-        let from = &head.headers;
+        let (mut head, mut body) = incoming.into_parts();
+        // Where only what may stay was read, nothing is left to do.
+        if !head.headers.keys().all(|name| self.response.allows(name)) {
+            head.headers = self.staying(method, head.status, &head.headers);
+        }
+        if let Some(via) = &self.via {
+            head.headers.append(header::VIA, via.clone());
+        }
+        body.filter_trailers(self.response.clone());
+        Response::from_parts(head, body)
+    }
+
+    fn staying(&self, method: &Method, status: StatusCode, from: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(from.len() + 16);
         self.response.copy(from, &mut headers);
-        if *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED {
+        if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
             // The first of several: those that differ were refused.
             if let Some(length) = from.get(header::CONTENT_LENGTH).filter(|length| is_number(length)) {
                 headers.insert(header::CONTENT_LENGTH, length.clone());
@@ -108,18 +154,23 @@ impl ForwardRules {
         if let Some(announced) = self.response.announced(from) {
             headers.insert(header::TRAILER, announced);
         }
-        self.add_via(&mut headers);
-        body.filter_trailers(self.response.clone());
-        let mut response = Response::new(body);
-        (*response.status_mut(), *response.headers_mut()) = (head.status, headers);
-        response
+        headers
     }
+}
 
-    fn add_via(&self, headers: &mut HeaderMap) {
-        if let Some(via) = &self.via {
-            headers.append(header::VIA, via.clone());
-        }
-    }
+/// A client's request that is passed on.
+#[derive(Clone, Copy)]
+pub struct Passing<'a> {
+    pub method: &'a Method,
+    /// What the client asked for.
+    pub uri: &'a Uri,
+    /// What the upstream is asked for: path and query.
+    pub target: &'a Uri,
+    /// As they came from the client.
+    pub headers: &'a HeaderMap,
+    pub forwarded: &'a Forwarded,
+    /// What is added to them, names in lower case; a value that cannot stand in a header is left out.
+    pub ours: &'a [(&'static str, &'a str)],
 }
 
 fn is_number(value: &HeaderValue) -> bool {

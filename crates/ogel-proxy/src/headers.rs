@@ -35,6 +35,9 @@ const NEVER_IN_TRAILERS: &[&str] = &[
     "www-authenticate",
 ];
 
+/// Of a name that can be on a list.
+const LONGEST: usize = 48;
+
 /// An allow-list of header names; a clone is a reference count.
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
@@ -43,10 +46,11 @@ pub struct HeaderRules {
 }
 
 impl HeaderRules {
-    /// Names are lower case; one that never passes is left out of the list.
+    /// Names are lower case and at most 48 bytes; one that never passes is left out of the list.
     pub fn new(allowed: &[&'static str]) -> Self {
         let mut allowed: Vec<_> = allowed.iter().copied().filter(|name| !NEVER.contains(name)).collect();
         debug_assert!(allowed.iter().all(|name| !name.bytes().any(|b| b.is_ascii_uppercase())), "names are lower case");
+        debug_assert!(allowed.iter().all(|name| name.len() <= LONGEST), "names are short");
         allowed.sort_unstable_by_key(|name| (name.len(), *name));
         Self { allowed: allowed.into() }
     }
@@ -56,6 +60,15 @@ impl HeaderRules {
         self.allows_str(name.as_str())
     }
 
+    /// The same for a name as it stands on the wire, in capitals or not.
+    pub(crate) fn allows_raw(&self, name: &[u8]) -> bool {
+        let mut lower = [0; LONGEST];
+        let Some(lower) = lower.get_mut(..name.len()) else { return false };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.allowed.binary_search_by(|allowed| (allowed.len(), allowed.as_bytes()).cmp(&(lower.len(), lower))).is_ok()
+    }
+
     fn allows_str(&self, name: &str) -> bool {
         self.allowed.binary_search_by_key(&(name.len(), name), |allowed| (allowed.len(), *allowed)).is_ok()
     }
@@ -63,12 +76,25 @@ impl HeaderRules {
     /// Adds to `to` what `from` has on the list, repeated headers in their order. One pass, nothing allocated but what
     /// `to` needs.
     pub fn copy(&self, from: &HeaderMap, to: &mut HeaderMap) {
+        self.each(from, |name, value| {
+            to.append(name, value.clone());
+        });
+    }
+
+    /// Shows what [`Self::copy`] copies.
+    pub(crate) fn each<'a>(&self, from: &'a HeaderMap, mut show: impl FnMut(&'a HeaderName, &'a HeaderValue)) {
         let names_headers = from.contains_key(header::CONNECTION) && tokens(from, header::CONNECTION).any(is_a_name);
         for (name, value) in from {
             if self.allows(name) && !(names_headers && has_token(from, header::CONNECTION, name.as_str())) {
-                to.append(name, value.clone());
+                show(name, value);
             }
         }
+    }
+
+    /// Without these names.
+    pub(crate) fn without(&self, names: &[HeaderName]) -> Self {
+        let stays = |allowed: &&'static str| names.iter().all(|name| name.as_str() != *allowed);
+        Self { allowed: self.allowed.iter().copied().filter(stays).collect() }
     }
 
     /// Takes out of `trailers` what does not belong there, and what is not on the list.
@@ -116,7 +142,7 @@ pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> b
 }
 
 /// Whether an element of `Connection` names a header that would otherwise pass.
-fn is_a_name(token: &[u8]) -> bool {
+pub(crate) fn is_a_name(token: &[u8]) -> bool {
     ![&b"keep-alive"[..], b"close", b"upgrade", b"te"].iter().any(|known| token.eq_ignore_ascii_case(known))
 }
 
@@ -140,6 +166,17 @@ mod tests {
         let mut to = map(&[("host", "ours")]);
         rules.copy(&from, &mut to);
         assert_eq!(to, map(&[("host", "ours"), ("accept", "a"), ("link", "1"), ("link", "2")]));
+    }
+
+    #[test]
+    fn a_name_on_the_wire_is_the_same_in_capitals() {
+        let rules = HeaderRules::new(&["etag", "link", "content-type", "connection"]);
+        for (name, allowed) in
+            [("ETag", true), ("LINK", true), ("content-Type", true), ("Connection", false), ("", false)]
+        {
+            assert_eq!(rules.allows_raw(name.as_bytes()), allowed, "{name}");
+        }
+        assert!(!rules.allows_raw(&[b'x'; 1000]));
     }
 
     #[test]

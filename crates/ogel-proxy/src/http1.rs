@@ -19,5 +19,5 @@ pub mod request;
 
 pub use chunks::{Chunk, ChunkDecoder, ChunkError, ChunkHead};
 pub use framing::{BodyLength, FramingError, FramingFields, Side};
-pub use head::{HeadError, ResponseHead};
+pub use head::{HeadError, Keep, ResponseHead};
 pub use request::{HeadSearch, RequestError, RequestHead};

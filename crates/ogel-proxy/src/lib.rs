@@ -44,7 +44,7 @@ pub use breaker::{BreakerConfig, BreakerState};
 pub use client_address::client_address;
 pub use connector::{BoxFuture, Connect, Connector, Io, Stream};
 pub use error::{ConnectReason, UpstreamError};
-pub use forward::{ForwardRules, Forwarded};
+pub use forward::{ForwardRules, Forwarded, Passing};
 pub use headers::HeaderRules;
 pub use outgoing::{BodyStalled, BodyTooLarge, OutgoingBody};
 pub use relay::{RelayEnd, RelayLimits, Relayed, relay};

@@ -4,12 +4,13 @@
 
 use crate::{
     connector::Stream,
-    headers::may_trail,
+    forward::{ForwardRules, Passing},
+    headers::{HeaderRules, may_trail},
     http1::{ChunkHead, chunks},
     outgoing::{BodyCause, Kind, OutgoingBody, Streamed},
 };
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use http_body::Body as _;
 use std::{
     cell::Cell,
@@ -26,6 +27,33 @@ const KEPT_ROOM: usize = 16 << 10;
 thread_local! {
     /// What heads are written into. Most are sent at once, so that one is enough for a thread.
     static LEAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The head of a request before it is text.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a Method,
+    /// Of this, path and query.
+    pub(crate) target: &'a Uri,
+    pub(crate) fields: Fields<'a>,
+    /// Of the response's headers, those that are wanted; `None`: all.
+    pub(crate) keep: Option<&'a HeaderRules>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Fields<'a> {
+    Given(&'a HeaderMap),
+    Passed(&'a ForwardRules, &'a Passing<'a>),
+}
+
+impl Fields<'_> {
+    /// Which trailers may follow the body.
+    fn trailers(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Given(headers) => headers.get(header::TRAILER).cloned(),
+            Self::Passed(rules, passing) => rules.request.announced(passing.headers),
+        }
+    }
 }
 
 /// Why it ended early.
@@ -73,43 +101,31 @@ enum Rest {
 }
 
 impl Upload {
-    /// Takes the body out of `request` if it streams; else `request` can be sent again.
-    pub(crate) fn new(request: &mut Request<OutgoingBody>, host: &HeaderValue, now: Instant) -> Self {
+    /// Takes `body` if it streams; else it can be sent again.
+    pub(crate) fn new(head: Head<'_>, body: &mut OutgoingBody, host: &HeaderValue, now: Instant) -> Self {
         let mut lead = LEAD.take();
         lead.clear();
-        let mut upload = Self {
-            lead: Vec::new(),
-            written: 0,
-            data: Bytes::new(),
-            tail: b"",
-            rest: Rest::Nothing,
-            has_begun: false,
-            moved: now,
-            has_moved: false,
-            waits: false,
-        };
-        write_head(request, host, &mut lead);
-        let announced = request.headers().get(header::TRAILER).cloned();
-        let length = match &request.body().0 {
-            Kind::Buffered(bytes) if bytes.is_empty() => {
-                matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH).then_some(0)
+        write_head(head, host, &mut lead);
+        let mut data = Bytes::new();
+        let (length, rest) = match std::mem::take(body).0 {
+            Kind::Buffered(bytes) => {
+                let says_so = !bytes.is_empty() || matches!(*head.method, Method::POST | Method::PUT | Method::PATCH);
+                if !bytes.is_empty() {
+                    *body = bytes.clone().into();
+                }
+                data = bytes;
+                (says_so.then_some(data.len() as u64), Rest::Nothing)
             }
-            Kind::Buffered(bytes) => Some(bytes.len() as u64),
-            // Trailers have no place behind a length.
-            Kind::Streamed(stream) => stream.size_hint().exact().filter(|_| announced.is_none()),
-        };
-        match &request.body().0 {
-            Kind::Buffered(bytes) => upload.data = bytes.clone(),
-            Kind::Streamed(_) => {
-                if let Kind::Streamed(stream) = std::mem::take(request.body_mut()).0 {
-                    upload.rest = match length {
-                        Some(left) => Rest::Length { stream, left },
-                        None => Rest::Chunks { stream, trailers: announced },
-                    };
+            Kind::Streamed(stream) => {
+                let trailers = head.fields.trailers();
+                // Trailers have no place behind a length.
+                match stream.size_hint().exact().filter(|_| trailers.is_none()) {
+                    Some(left) => (Some(left), Rest::Length { stream, left }),
+                    None => (None, Rest::Chunks { stream, trailers }),
                 }
             }
-        }
-        match (length, &upload.rest) {
+        };
+        match (length, &rest) {
             (Some(length), _) => {
                 lead.extend_from_slice(b"content-length: ");
                 lead.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
@@ -117,15 +133,15 @@ impl Upload {
             }
             (None, Rest::Chunks { trailers, .. }) => {
                 if let Some(trailers) = trailers {
-                    write_field("trailer", trailers, &mut lead);
+                    write_field("trailer", trailers.as_bytes(), &mut lead);
                 }
                 lead.extend_from_slice(b"transfer-encoding: chunked\r\n");
             }
             (None, _) => {}
         }
         lead.extend_from_slice(b"\r\n");
-        upload.lead = lead;
-        upload
+        let (written, tail, has_begun, has_moved, waits) = (0, &b""[..], false, false, false);
+        Self { lead, written, data, tail, rest, has_begun, moved: now, has_moved, waits }
     }
 
     /// Sends what can be sent. Ready when all of it was, or no more can be.
@@ -244,31 +260,47 @@ fn flush(to: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>>
 }
 
 /// The request line and every header that is not ours to write.
-fn write_head(request: &Request<OutgoingBody>, host: &HeaderValue, to: &mut Vec<u8>) {
-    to.extend_from_slice(request.method().as_str().as_bytes());
+fn write_head(head: Head<'_>, host: &HeaderValue, to: &mut Vec<u8>) {
+    to.extend_from_slice(head.method.as_str().as_bytes());
     to.push(b' ');
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = head.target.path_and_query().map_or("/", |target| target.as_str());
     if !target.starts_with('/') {
         to.push(b'/');
     }
     to.extend_from_slice(target.as_bytes());
     to.extend_from_slice(b" HTTP/1.1\r\n");
-    write_field("host", host, to);
-    for (name, value) in request.headers() {
-        let is_ours = matches!(
-            *name,
-            header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::EXPECT | header::TRAILER
-        );
-        if !is_ours {
-            write_field(name.as_str(), value, to);
+    write_field("host", host.as_bytes(), to);
+    match head.fields {
+        Fields::Given(headers) => {
+            for (name, value) in headers {
+                let is_ours = matches!(
+                    *name,
+                    header::HOST
+                        | header::CONTENT_LENGTH
+                        | header::TRANSFER_ENCODING
+                        | header::EXPECT
+                        | header::TRAILER
+                );
+                if !is_ours {
+                    write_field(name.as_str(), value.as_bytes(), to);
+                }
+            }
+        }
+        Fields::Passed(rules, passing) => {
+            rules.each(passing, |name, value| write_field(name.as_str(), value.as_bytes(), to));
+            for (name, value) in passing.ours {
+                if !value.bytes().any(|byte| byte.is_ascii_control()) {
+                    write_field(name, value.as_bytes(), to);
+                }
+            }
         }
     }
 }
 
-fn write_field(name: &str, value: &HeaderValue, to: &mut Vec<u8>) {
+fn write_field(name: &str, value: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(name.as_bytes());
     to.extend_from_slice(b": ");
-    to.extend_from_slice(value.as_bytes());
+    to.extend_from_slice(value);
     to.extend_from_slice(b"\r\n");
 }
 

@@ -18,6 +18,7 @@ use crate::{
     error::UpstreamError,
     outgoing::OutgoingBody,
     retry::Random,
+    upload::{Fields, Head},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -227,14 +228,25 @@ impl Upstream {
         request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        if *request.method() == Method::CONNECT {
+        let (parts, body) = request.into_parts();
+        let fields = Fields::Given(&parts.headers);
+        self.send_head(Head { method: &parts.method, target: &parts.uri, fields, keep: None }, body, how).await
+    }
+
+    pub(crate) async fn send_head(
+        &self,
+        head: Head<'_>,
+        body: OutgoingBody,
+        how: Sending<'_>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        if *head.method == Method::CONNECT {
             // It asks for a tunnel, and what comes back is not HTTP any more.
             return Err(UpstreamError::protocol("CONNECT is not sent to an upstream"));
         }
-        let Some(breaker) = &self.0.breaker else { return self.attempts(request, how).await };
+        let Some(breaker) = &self.0.breaker else { return self.attempts(head, body, how).await };
         let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
         let started = Instant::now();
-        let result = self.attempts(request, how).await;
+        let result = self.attempts(head, body, how).await;
         let config = breaker.config();
         let judgement = match &result {
             Ok(response) if (config.is_failure)(response.status()) => Judgement::Failure,
@@ -274,18 +286,19 @@ impl Upstream {
 
     async fn attempts(
         &self,
-        mut request: Request<OutgoingBody>,
+        head: Head<'_>,
+        mut body: OutgoingBody,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let may_replay = match how.replay {
             Replay::Keyed => true,
             Replay::Never => false,
-            Replay::BySafety => matches!(*request.method(), Method::GET | Method::HEAD),
+            Replay::BySafety => matches!(*head.method, Method::GET | Method::HEAD),
         };
         let mut at = self.0.addresses.pick(None);
         let mut goes_elsewhere = self.0.addresses.all().len() > 1;
         loop {
-            match delivery::at_address(&self.0, at, &mut request, may_replay, how).await {
+            match delivery::at_address(&self.0, at, head, &mut body, may_replay, how).await {
                 Ok(response) => return Ok(response),
                 Err(Undelivered { error, is_unsent: true }) if goes_elsewhere && leaves_time(&error) => {
                     goes_elsewhere = false;

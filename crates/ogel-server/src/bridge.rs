@@ -18,6 +18,7 @@ use ogel_api::{
 use ogel_ghost::{CallContext, Credential, Ghost};
 use ogel_store::{Deployment, Project, Store, StoreError, User};
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -80,7 +81,7 @@ impl Bridge {
 
     /// The person's account at Ghost.
     pub(crate) async fn account(&self, user: &User) -> Result<Arc<str>> {
-        let make = async {
+        let make = pin!(async {
             if let Some(known) = self.store.ghost_account(user.id).await? {
                 return Ok(Arc::from(known));
             }
@@ -98,7 +99,7 @@ impl Bridge {
                 }
                 other => Ok(Arc::from(other?)),
             }
-        };
+        });
         self.accounts.try_get_with(user.id, make).await.map_err(shared)
     }
 
@@ -133,11 +134,11 @@ impl Bridge {
             }
             self.forget_token(user.id, &token.jwt).await;
         }
-        let mint = async {
+        let mint = pin!(async {
             let minted = self.ghost.mint_jwt(CallContext::within(STEP), &account).await?;
             self.minted.fetch_add(1, Ordering::Relaxed);
             Ok::<_, Failure>(self.token_of(&minted.jwt))
-        };
+        });
         Ok(self.tokens.try_get_with(user.id, mint).await.map_err(shared)?.jwt)
     }
 
@@ -206,7 +207,7 @@ impl Bridge {
 
     /// The project at Ghost, made there now if need be.
     pub(crate) async fn project(&self, project: &Project) -> Result<GhostProject> {
-        let make = async {
+        let make = pin!(async {
             if let Some(row) = self.store.ghost_project(project.id).await? {
                 return self.opened(project.id, &row.ogel_project_id, &row.ogel_api_key);
             }
@@ -222,7 +223,7 @@ impl Bridge {
             let row =
                 self.store.insert_ghost_project(self.world.uuid(), project.id, &id, &sealed, self.world.now()).await?;
             self.opened(project.id, &row.ogel_project_id, &row.ogel_api_key)
-        };
+        });
         self.projects.try_get_with(project.id, make).await.map_err(shared)
     }
 
@@ -230,10 +231,10 @@ impl Bridge {
     pub(crate) async fn member(&self, project: &Project, user: &User) -> Result<()> {
         let ghost_project = self.project(project).await?;
         let account = self.account(user).await?;
-        let join = async {
+        let join = pin!(async {
             self.ghost.add_project_member(CallContext::within(STEP), &ghost_project.id, &account).await?;
             Ok::<_, Failure>(())
-        };
+        });
         self.members.try_get_with((project.id, user.id), join).await.map_err(shared)
     }
 

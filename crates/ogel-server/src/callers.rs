@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     future::Future,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,10 +55,10 @@ impl Callers {
         hash: TokenHash,
         look_up: impl Future<Output = Result<Option<Caller>, Failure>>,
     ) -> Result<Found, Failure> {
-        let look_up = async {
+        let look_up = pin!(async {
             let asked = self.identities.version();
             Ok(Found { caller: look_up.await?.map(Arc::new), asked })
-        };
+        });
         self.found.try_get_with(hash, look_up).await.map_err(crate::bridge::shared)
     }
 

@@ -154,6 +154,23 @@ on_both! {
     }
 }
 
+#[tokio::test]
+async fn what_reads_has_its_room_twice_at_most_and_is_not_copied_from_layer_to_layer() {
+    const ROOM: usize = 16 << 10;
+    let cache = Arc::new(Responses::new(Shared::memory(), 1 << 20));
+    let read = async {
+        let room = [1_u8; ROOM];
+        tokio::task::yield_now().await;
+        // So that all of it lives across the wait.
+        if std::hint::black_box(&room).iter().all(|byte| *byte == 1) { Ok(entry("large")) } else { Err("no") }
+    };
+    let name = key("k");
+    let fetching = cache.fetch(&name, TAGS, 0, &LIFETIMES, false, read);
+    let size = size_of_val(&fetching);
+    assert!(size < 3 * ROOM, "{size} bytes for a reader of {ROOM}");
+    assert_eq!(fetching.await.unwrap().body, "large");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_a_write_that_no_redis_knows_ends_what_was_kept_before_it_was_seen() {
     let (writer, reader) =

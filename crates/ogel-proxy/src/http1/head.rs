@@ -3,12 +3,16 @@
 //! Refuses to wait: the caller reads more and asks again. Next: `framing.rs`, what the fields say of the body.
 
 use super::framing::{FramingError, FramingFields, Side};
+use crate::headers::{HeaderRules, is_a_name};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::mem::MaybeUninit;
 
 /// Of one head.
 pub const MAX_HEADERS: usize = 100;
+
+/// For what is kept of a response and what its reader will add: growing would hash all of it again.
+const ROOM_OF_KEPT: usize = 20;
 
 /// What is no head.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +52,34 @@ pub struct ResponseHead {
     pub length: usize,
 }
 
+/// Which headers of a response are wanted: those on the list, `Trailer`, a `Connection` that names others, and the
+/// `Content-Length` where no body of that length follows. The others cost nothing but to be read.
+#[derive(Clone, Copy)]
+pub struct Keep<'a> {
+    pub rules: &'a HeaderRules,
+    /// Whether the response answers a HEAD.
+    pub to_head: bool,
+}
+
+impl Keep<'_> {
+    fn wants(&self, name: &[u8], value: &[u8], status: StatusCode) -> bool {
+        if self.rules.allows_raw(name) {
+            return true;
+        }
+        match name.len() {
+            7 => name.eq_ignore_ascii_case(b"trailer"),
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                value.split(|byte| *byte == b',').any(|token| is_a_name(token.trim_ascii()))
+            }
+            14 => (self.to_head || status == StatusCode::NOT_MODIFIED) && name.eq_ignore_ascii_case(b"content-length"),
+            _ => false,
+        }
+    }
+}
+
 impl ResponseHead {
     /// Reads the head at the beginning of `text`, of which its headers are then parts. `None`: it is not whole yet.
-    pub fn parse(text: &Bytes, max_bytes: usize) -> Result<Option<Self>, HeadError> {
+    pub fn parse(text: &Bytes, max_bytes: usize, keep: Option<Keep<'_>>) -> Result<Option<Self>, HeadError> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
@@ -58,10 +87,14 @@ impl ResponseHead {
         let Some(length) = whole(outcome, text, max_bytes)? else { return Ok(None) };
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(HeadError::BadField)?;
         let mut framing = FramingFields::default();
+        let mut headers = HeaderMap::with_capacity(if keep.is_some() { ROOM_OF_KEPT } else { parsed.headers.len() });
         for field in parsed.headers.iter() {
-            framing.note(field.name.as_bytes(), field.value, Side::Response)?;
+            let name = field.name.as_bytes();
+            framing.note(name, field.value, Side::Response)?;
+            if keep.is_none_or(|keep| keep.wants(name, field.value, status)) {
+                append(&mut headers, Some(text), field)?;
+            }
         }
-        let headers = header_map(Some(text), parsed.headers)?;
         Ok(Some(Self { status, is_11: parsed.version == Some(1), headers, framing, length }))
     }
 }
@@ -79,14 +112,8 @@ pub fn whole(outcome: httparse::Status<usize>, text: &[u8], max_bytes: usize) ->
 
 /// Refuses a line feed by itself: `httparse` takes it for the end of a line, and others may not.
 fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
-    let mut before = 0;
-    for byte in head {
-        if *byte == b'\n' && before != b'\r' {
-            return Err(HeadError::BadLineEnd);
-        }
-        before = *byte;
-    }
-    Ok(())
+    let is_good = |at: usize| at > 0 && head[at - 1] == b'\r';
+    if memchr::memchr_iter(b'\n', head).all(is_good) { Ok(()) } else { Err(HeadError::BadLineEnd) }
 }
 
 /// Whether the head may be whole now and was not when the first `before` bytes of `text` were there. Parsing a head that
@@ -98,15 +125,18 @@ pub fn may_be_whole_now(text: &[u8], before: usize) -> bool {
 /// The headers in `fields`. `text`: what the fields are parts of; the values are then parts of it as well, and not copied.
 pub fn header_map(text: Option<&Bytes>, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
     let mut headers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HeadError::BadField)?;
-        let value = match text {
-            Some(text) => HeaderValue::from_maybe_shared(text.slice_ref(field.value)),
-            None => HeaderValue::from_bytes(field.value),
-        };
-        headers.append(name, value.map_err(|_| HeadError::BadField)?);
-    }
+    fields.iter().try_for_each(|field| append(&mut headers, text, field))?;
     Ok(headers)
+}
+
+fn append(headers: &mut HeaderMap, text: Option<&Bytes>, field: &httparse::Header<'_>) -> Result<(), HeadError> {
+    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HeadError::BadField)?;
+    let value = match text {
+        Some(text) => HeaderValue::from_maybe_shared(text.slice_ref(field.value)),
+        None => HeaderValue::from_bytes(field.value),
+    };
+    headers.append(name, value.map_err(|_| HeadError::BadField)?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -115,7 +145,7 @@ mod tests {
     use crate::http1::BodyLength;
 
     fn parse(text: &[u8]) -> Result<Option<ResponseHead>, HeadError> {
-        ResponseHead::parse(&Bytes::copy_from_slice(text), 8192)
+        ResponseHead::parse(&Bytes::copy_from_slice(text), 8192, None)
     }
 
     #[test]

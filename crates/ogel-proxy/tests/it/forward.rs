@@ -4,7 +4,9 @@ use crate::scripted::{Reply, Scripted};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use ogel_proxy::{ForwardRules, Forwarded, Limits, OutgoingBody, Replay, Upstream, UpstreamBody, join};
+use ogel_proxy::{
+    ForwardRules, Forwarded, Limits, OutgoingBody, Passing, Replay, Sending, Upstream, UpstreamBody, join,
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -128,6 +130,74 @@ async fn a_length_passes_only_where_no_body_tells_it() {
     assert!(!response.headers().contains_key("content-length"), "the body says it");
     let size = http_body::Body::size_hint(response.body()).exact();
     assert_eq!(size, Some(4));
+}
+
+/// The lines of a head without their order, and what of them is ours.
+fn lines(head: &str) -> (Vec<String>, Vec<String>) {
+    let mut lines: Vec<_> = head.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines.into_iter().partition(|line| !line.starts_with("x-ours") && !line.starts_with("x-bad"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_passed_on_at_once_is_the_same_and_so_is_its_response() {
+    let mut with_names = rules();
+    with_names.sends_forwarded = true;
+    with_names.via = Some(HeaderValue::from_static("1.1 gate"));
+    let requests: [(Method, &[(&'static str, &'static str)]); 6] = [
+        (Method::GET, &[]),
+        (Method::HEAD, &[("host", "api.test"), ("accept", "a"), ("accept", "b"), ("cookie", "secret")]),
+        (Method::POST, &[("host", "api.test"), ("content-length", "4"), ("forwarded", "for=6.6.6.6"), ("expect", "x")]),
+        (
+            Method::GET,
+            &[("connection", "close, X-Appwrite-Key"), ("x-appwrite-key", "k"), ("x-forwarded-for", "6.6.6.6")],
+        ),
+        (Method::POST, &[("te", "trailers"), ("trailer", "X-Sum, X-Secret"), ("content-type", "a/b")]),
+        (Method::GET, &[("host", "a\";for=6.6.6.6"), ("upgrade", "h2c"), ("te", "gzip")]),
+    ];
+    let replies = [
+        OK,
+        "HTTP/1.1 200 OK\r\nETag: 1\r\nServer: up\r\nSet-Cookie: a\r\nConnection: keep-alive, etag\r\nVIA: 1.1 up\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntrailer: X-Sum, X-Secret\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\nx-sum: 1\r\nx-secret: 2\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\nETag: 1\r\ndate: now\r\n\r\n",
+    ];
+    for rules in [rules(), with_names] {
+        for (method, headers) in &requests {
+            for reply in replies {
+                let (twice, once) = (answering(reply), answering(reply));
+                let request = || {
+                    let mut request = client_request(method.clone(), headers);
+                    if headers.is_empty() {
+                        *request.uri_mut() = "http://h2.test:81/in".parse().unwrap();
+                    }
+                    request
+                };
+                let first = pass(&rules, &twice, request()).await;
+                let (head, body) = request().into_parts();
+                let base = "http://up.test/base".parse().unwrap();
+                let upstream = Upstream::new(base, once.connector(), Limits::default()).unwrap();
+                let target = join(upstream.base(), &["v1", "things"], &[]).unwrap();
+                let forwarded = forwarded();
+                let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+                let ours = &[("x-ours", "1"), ("x-bad", "a\r\nx-ours: 2")];
+                let passing = Passing { method, uri, target: &target, headers, forwarded: &forwarded, ours };
+                let deadline = Instant::now() + Duration::from_secs(5);
+                let how = Sending { deadline, replay: Replay::BySafety, log: None, informational: None };
+                let second = rules.pass(&upstream, passing, OutgoingBody::streamed(body), how).await.unwrap();
+
+                let (theirs, ours) = lines(&once.seen()[0].head);
+                assert_eq!((theirs, &ours[..]), (lines(&twice.seen()[0].head).0, &["x-ours: 1".to_owned()][..]));
+                assert_eq!((second.status(), second.headers()), (first.status(), first.headers()), "{reply}");
+                let (first, second) = (first.into_body().collect().await, second.into_body().collect().await);
+                if *method == Method::HEAD {
+                    continue;
+                }
+                let (first, second) = (first.unwrap(), second.unwrap());
+                assert_eq!(first.trailers(), second.trailers());
+                assert_eq!(first.to_bytes(), second.to_bytes());
+            }
+        }
+    }
 }
 
 #[test]

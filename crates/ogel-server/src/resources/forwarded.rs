@@ -18,8 +18,8 @@ use axum::{
 };
 use ogel_api::error::{Error, ErrorCode, Source};
 use ogel_proxy::{
-    ForwardRules, OutgoingBody, RelayLimits, Replay, Sending, Upstream, UpstreamError, WebSocketLimits, accept_key,
-    accept_websocket, dial_websocket, relay,
+    ForwardRules, OutgoingBody, Passing, RelayLimits, Replay, Sending, Upstream, UpstreamError, WebSocketLimits,
+    accept_key, accept_websocket, dial_websocket, relay,
 };
 use std::{sync::LazyLock, time::Duration};
 
@@ -96,24 +96,32 @@ pub(crate) async fn forward(context: &RequestContext, request: Request) -> Resul
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
         return Err(Failure::body_too_large(context.body_limit as u64));
     }
-    let method = request.method().clone();
     let sending = Sending {
         deadline: context.deadline,
         replay: Replay::BySafety,
         log: Some(&context.attempts),
         informational: None,
     };
-    let outgoing = outgoing(context, studio, request)?;
-    let outgoing = outgoing.map(|body| OutgoingBody::limited(body, context.body_limit as u64));
-    let answer = studio.send_with(outgoing, sending).await?;
+    let (head, body) = request.into_parts();
+    let (target, forwarded) = (target(studio, &head.uri)?, context.peer.forwarded(context.client));
+    let passing = Passing {
+        method: &head.method,
+        uri: &head.uri,
+        target: &target,
+        headers: &head.headers,
+        forwarded: &forwarded,
+        ours: &[("traceparent", &context.ids.traceparent), ("x-request-id", &context.ids.request)],
+    };
+    let body = OutgoingBody::limited(body, context.body_limit as u64);
+    let answer = RULES.pass(studio, passing, body, sending).await?;
     if is_page_of_a_failure(answer.status(), answer.headers()) {
         let message = "Studio's backend failed without saying why; try again in a moment";
         return Err(Error::new(ErrorCode::UpstreamError, message).from_source(Source::Studio).into());
     }
-    Ok(RULES.response(&method, answer).map(Body::new))
+    Ok(answer.map(Body::new))
 }
 
-/// The request as Studio gets it.
+/// The request for an upgrade as Studio gets it.
 fn outgoing<B>(context: &RequestContext, studio: &Upstream, request: http::Request<B>) -> Result<http::Request<B>> {
     let target = target(studio, request.uri())?;
     let forwarded = context.peer.forwarded(context.client);
