@@ -1,7 +1,6 @@
 //! Three replicas are restarted one after the other under load, with a hundred people watching a build.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -159,31 +158,33 @@ fn watch(address: SocketAddr, account: &Account, build: &str) -> Result<Watched>
 
 /// One connection; whether the log came to its end on it.
 fn follow(address: SocketAddr, account: &Account, build: &str, seen: &mut Watched) -> Result<bool> {
-    let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(|error| error.to_string())?;
-    let request = format!(
-        "GET /api/v2/builds/{build}/logs HTTP/1.1\r\nHost: {address}\r\n{}\r\nAccept: text/event-stream\r\nLast-Event-ID: {}\r\n\r\n",
-        account.key, seen.last
-    );
-    let mut reader = BufReader::new(stream);
-    reader.get_mut().write_all(request.as_bytes()).map_err(|error| error.to_string())?;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if reader.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
-            return Ok(false);
-        }
-        let field = line.trim_end();
-        if let Some(number) = field.strip_prefix("id: ") {
-            let number: u64 = number.parse().map_err(|_| format!("`{number}` is no line number"))?;
-            if number <= seen.last {
-                seen.repeated += 1;
-            } else {
-                seen.lines += 1;
-                seen.last = number;
+    let mut connection = Connection::open(address)?;
+    let headers =
+        [account.key.clone(), "Accept: text/event-stream".to_owned(), format!("Last-Event-ID: {}", seen.last)];
+    let head = connection.send("GET", &format!("/api/v2/builds/{build}/logs"), &headers, &[])?;
+    let (mut text, mut is_over, mut wrong) = (Vec::new(), false, None);
+    // The balancer cuts chunks where it likes, so lines are put together again.
+    let came = connection.body(&head, |piece| {
+        text.extend_from_slice(piece);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            match String::from_utf8_lossy(&line).trim_end().split_once(": ") {
+                Some(("id", number)) => match number.parse::<u64>() {
+                    Ok(number) if number > seen.last => {
+                        seen.lines += 1;
+                        seen.last = number;
+                    }
+                    Ok(_) => seen.repeated += 1,
+                    Err(_) => wrong = Some(format!("`{number}` is no line number")),
+                },
+                Some(("event", "end")) => is_over = true,
+                _ => {}
             }
-        } else if field == "event: end" {
-            return Ok(true);
         }
+    });
+    match wrong {
+        Some(sentence) => Err(sentence),
+        None if is_over => Ok(true),
+        None => came.map(|()| false),
     }
 }
