@@ -57,9 +57,14 @@ impl Outcome {
         }
     }
 
-    fn row(&self) -> String {
+    fn row(&self, seed: u64) -> String {
         let tried = self.notes.join("<br>");
-        format!("| {} | {} | {tried} | {} |\n", self.fault, self.load, self.verdicts().join("<br>"))
+        format!("{}{} | {tried} | {} | {seed} |\n", self.beginning(), self.load, self.verdicts().join("<br>"))
+    }
+
+    /// What tells its row from the others.
+    fn beginning(&self) -> String {
+        format!("| {} | ", self.fault)
     }
 }
 
@@ -67,19 +72,53 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// Replaces the table in RELIABILITY.md.
+const HEAD: &str = "| fault | load | tried | counted | seed |\n|---|---|---|---|---|\n";
+
+/// Replaces the rows of what was tried in the table of RELIABILITY.md; others stay as they are.
 pub(crate) fn write(workspace: &Workspace, seed: u64, outcomes: &[Outcome]) -> Result {
     let path = workspace.root.join(FILE);
     let text = std::fs::read_to_string(&path).map_err(|error| format!("`{FILE}` cannot be read: {error}"))?;
-    let (Some(from), Some(to)) = (text.find(BEGIN), text.find(END)) else {
-        return Err(format!("`{FILE}` has no place for results: `{BEGIN}` and `{END}`"));
-    };
-    let rows: String = outcomes.iter().map(Outcome::row).collect();
-    let table = format!(
-        "{BEGIN}\nSeed {seed}.\n\n| fault | load | tried | counted |\n|---|---|---|---|\n{rows}{}",
-        &text[to..]
-    );
-    std::fs::write(&path, format!("{}{table}", &text[..from])).map_err(|error| format!("`{FILE}`: {error}"))?;
+    let replaced = replace(&text, seed, outcomes)?;
+    std::fs::write(&path, replaced).map_err(|error| format!("`{FILE}`: {error}"))?;
     println!("written into {FILE}");
     Ok(())
+}
+
+fn replace(text: &str, seed: u64, outcomes: &[Outcome]) -> Result<String> {
+    let missing = || format!("`{FILE}` has no place for results: `{BEGIN}` and `{END}`");
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
+    let (table, after) = rest.split_once(END).ok_or_else(missing)?;
+    let mut rows: Vec<String> = table.trim().lines().skip(2).map(|line| format!("{line}\n")).collect();
+    for outcome in outcomes {
+        let row = outcome.row(seed);
+        match rows.iter_mut().find(|known| known.starts_with(&outcome.beginning())) {
+            Some(known) => *known = row,
+            None => rows.push(row),
+        }
+    }
+    Ok(format!("{before}{BEGIN}\n{HEAD}{}{END}{after}", rows.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_takes_the_place_of_the_one_about_the_same_fault() {
+        let mut first = Outcome::new("fire", "10 reads");
+        first.none("lost", 1);
+        let second = Outcome::new("flood", "writes");
+        let text = replace(&format!("a\n{BEGIN}\n{END}\nb\n"), 1, &[first, second]).unwrap();
+        assert!(
+            text.contains("| fire | 10 reads |  | lost: 1 **(not held)** | 1 |\n| flood | writes |  |  | 1 |\n"),
+            "{text}"
+        );
+        let mut again = Outcome::new("fire", "10 reads");
+        again.none("lost", 0);
+        let text = replace(&text, 2, &[again]).unwrap();
+        assert_eq!(
+            text,
+            format!("a\n{BEGIN}\n{HEAD}| fire | 10 reads |  | lost: 0 | 2 |\n| flood | writes |  |  | 1 |\n{END}\nb\n")
+        );
+    }
 }
