@@ -124,8 +124,8 @@ async fn keys_are_made_listed_rotated_and_revoked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_see_a_days_figures_and_others_do_not() {
-    let change = |config: &mut ogel_server::config::Config| config.auth.operators = vec!["ops@example.com".to_owned()];
-    let app = TestApp::start_with(Database::Sqlite, change).await;
+    let operators = vec!["ops@example.com".to_owned()];
+    let app = TestApp::start_with(Database::Sqlite, |config| config.auth.operators = operators).await;
     let (ops, eve) = (app.sign_up("ops").await, app.sign_up("eve").await);
     ops.project("shop").await;
     eventually("the request is counted", || async {
