@@ -38,6 +38,38 @@ string_enum! {
         ProjectPurged = "project.purged",
         UserUpdated = "user.updated",
         UserDeleted = "user.deleted",
+        UserPasswordChanged = "user.password_changed",
+        /// Several logins ended at once: all others, or all.
+        UserSessionsEnded = "user.sessions_ended",
+        /// Studio's own login stands for this account from now on.
+        UserLinked = "user.linked",
+        /// Somebody logged in.
+        SessionCreated = "session.created",
+        SessionEnded = "session.ended",
+        ApiKeyCreated = "api_key.created",
+        ApiKeyUpdated = "api_key.updated",
+        /// Another secret.
+        ApiKeyRotated = "api_key.rotated",
+        ApiKeyRevoked = "api_key.revoked",
+        DeploymentCreated = "deployment.created",
+        DeploymentRedeployed = "deployment.redeployed",
+        /// It may have ended before that reached it.
+        DeploymentCancelRequested = "deployment.cancel_requested",
+        DeploymentPromoted = "deployment.promoted",
+        DeploymentRolledBack = "deployment.rolled_back",
+        DeploymentDeleted = "deployment.deleted",
+        SiteCreated = "site.created",
+        SiteUpdated = "site.updated",
+        SiteDeleted = "site.deleted",
+        DomainCreated = "domain.created",
+        DomainUpdated = "domain.updated",
+        /// DNS was asked; the entry says what came of it.
+        DomainChecked = "domain.checked",
+        DomainDeleted = "domain.deleted",
+        WebhookCreated = "webhook.created",
+        WebhookUpdated = "webhook.updated",
+        WebhookSecretRotated = "webhook.secret_rotated",
+        WebhookDeleted = "webhook.deleted",
     }
 }
 

@@ -1,8 +1,11 @@
 //! The caller's own profile.
 
-use crate::{Client, Result, transport::Download};
+use crate::{Client, PageQuery, Result, transport::Download};
 use http::Method;
-use ogel_api::users::{DeleteAccount, UpdateUser, User};
+use ogel_api::{
+    audit::AuditLog,
+    users::{DeleteAccount, UpdateUser, User},
+};
 
 impl Client {
     /// `GET users/me`
@@ -13,6 +16,11 @@ impl Client {
     /// `PATCH users/me`
     pub async fn update_me(&self, change: &UpdateUser) -> Result<User> {
         self.patch(&["users", "me"], change).await
+    }
+
+    /// `GET users/me/audit-log`: what was done to the caller's own account, newest first.
+    pub async fn own_audit_log(&self, page: &PageQuery) -> Result<AuditLog> {
+        self.get(&["users", "me", "audit-log"], &page.pairs()).await
     }
 
     /// `GET users/me/export`: everything kept about the caller, as a JSON document that arrives in pieces.

@@ -78,6 +78,15 @@ impl Caller {
 }
 
 impl Caller {
+    /// 403 for an API key that is bound to an organization or project: its person's own account is not among that.
+    pub(crate) fn refuse_bound_key(&self) -> Result<(), Failure> {
+        if self.viewer.organization.is_none() && self.viewer.project.is_none() {
+            return Ok(());
+        }
+        let message = "this API key is bound to one organization or project; use one that is not, or log in";
+        Err(Failure::new(ErrorCode::Forbidden, message))
+    }
+
     pub(crate) fn actor(&self) -> Actor {
         match self.api_key_id {
             Some(key) => Actor::Key(self.user.id, key),

@@ -15,11 +15,11 @@ use ogel_api::{
     admin::Queue,
     deployments::DeploymentEventType,
     error::{Error, ErrorCode},
-    id::{DeploymentId, OperationId, ProjectId, UserId},
+    id::{DeploymentId, OperationId, ProjectId},
     operations::{OperationKind, OperationState},
 };
 use ogel_ghost::{CallContext, Credential, GhostError};
-use ogel_store::{Deployment, Ending, Job, NewOperation, Operation, Promotion, StoreError, Viewer};
+use ogel_store::{Act, Deployment, Ending, Job, NewOperation, Operation, Promotion, StoreError, Viewer};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -35,7 +35,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) kind: OperationKind,
     pub(crate) project: ProjectId,
     pub(crate) deployment: Option<DeploymentId>,
-    pub(crate) by: Option<UserId>,
+    /// `None`: it is due by itself.
+    pub(crate) act: Option<&'a Act>,
     pub(crate) reason: Option<&'a str>,
 }
 
@@ -46,9 +47,10 @@ pub(crate) async fn begin(app: &App, asked: &Asked<'_>) -> Result<Operation> {
         kind: asked.kind,
         project_id: asked.project,
         deployment_id: asked.deployment,
-        requested_by: asked.by,
+        requested_by: asked.act.and_then(Act::user),
         reason: asked.reason,
         created_at: app.world.now(),
+        act: asked.act,
     };
     let (operation, job) = app.store.begin_operation(&new, work::hold(app)).await?;
     match job {
@@ -142,7 +144,7 @@ impl Operating {
             (OperationKind::DeleteProject, _) => purge::project(app, operation.project_id).await?,
             (OperationKind::DeleteDeployment, Some(row)) => {
                 app.bridge.delete_deployment(&row).await?;
-                app.store.end_deployment_deletion(job, row.id, now).await?;
+                app.store.end_deployment_deletion(job, &operation, row.id, now).await?;
                 return Ok(());
             }
             (OperationKind::WithdrawDeployment, Some(row)) => withdraw(app, &row).await?,
@@ -199,6 +201,7 @@ async fn promote(
         actor: operation.requested_by,
         reason: operation.reason.as_deref(),
         at: app.world.now(),
+        act: Some(&operation.act(app.world.now())),
     };
     if app.store.promote(&promotion).await?.is_none() {
         return Err(Failure::new(ErrorCode::Conflict, "the deployment cannot be in production any more"));

@@ -26,6 +26,7 @@ use ogel_api::{
     error::{Error, ErrorCode},
     organizations::Plan,
 };
+use ogel_cache::Lease;
 use sha2::{Digest as _, Sha256};
 use share::{Ask, Share, Together};
 use std::{
@@ -123,11 +124,14 @@ impl Allowance {
         count.limit.store(limit, Ordering::Relaxed);
         count.limit_until.store(until_ms, Ordering::Release);
     }
+}
 
-    /// The last try to log in turned out to be right.
-    pub fn forgive_attempt(&self) {
-        self.counts[Policy::Account as usize].alone.give_back();
-    }
+/// A try that was counted, to be taken back if it turns out to have been right.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    at_ms: u64,
+    /// Whether Redis has counted it.
+    together: bool,
 }
 
 /// Which limit a decision was about, as `RateLimit-Policy` names it.
@@ -221,6 +225,10 @@ impl Limiter {
     pub fn of_address(&self, address: IpAddr) -> Arc<Allowance> {
         self.of(Holder::Address(network_of(address)))
     }
+}
+
+fn account_holder(allowance: &Allowance) -> String {
+    format!("{}:{}", Policy::Account.as_str(), allowance.holder)
 }
 
 fn hash_of(email: &str) -> [u8; 16] {
@@ -354,18 +362,59 @@ impl Limits {
         self.admit(app, &[(Policy::Address, allowance, self.address)], now_ms).await
     }
 
-    /// Wrong passwords for one account: slower than the other windows, since a person makes few mistakes.
-    pub fn account(&self, allowance: &Allowance, now_ms: u64) -> Option<Verdict> {
-        let window_seconds = self.account_window_ms / 1000;
-        (self.account > 0).then(|| Verdict {
-            policy: Policy::Account,
-            decision: allowance.counts[Policy::Account as usize].alone.take(
-                now_ms,
-                self.account_window_ms,
-                self.account,
-            ),
-            window_seconds,
-        })
+    /// Wrong passwords for one account: slower than the other windows, since a person makes few mistakes. Each try is counted at
+    /// Redis, where there is one: guessing at many replicas is worth no more than at one. Errors: there were too many.
+    pub(crate) async fn account(&self, app: &AppState, allowance: &Allowance, now_ms: u64) -> Result<Tried, Verdict> {
+        let (limit, length_ms) = (self.account, self.account_window_ms);
+        let mut tried = Tried { at_ms: now_ms, together: false };
+        if limit == 0 {
+            return Ok(tried);
+        }
+        let alone = &allowance.counts[Policy::Account as usize].alone;
+        let refused = match self.ask_together(app, allowance, now_ms).await {
+            Some(None) => {
+                tried.together = true;
+                // So that counting alone, should it come to that, begins where this ends.
+                alone.take(now_ms, length_ms, limit);
+                return Ok(tried);
+            }
+            Some(Some(reset_ms)) => Decision { allowed: false, limit, remaining: 0, reset_ms },
+            None => alone.take(now_ms, length_ms, limit),
+        };
+        match refused.allowed {
+            true => Ok(tried),
+            false => Err(Verdict { policy: Policy::Account, decision: refused, window_seconds: length_ms / 1000 }),
+        }
+    }
+
+    /// What all replicas together say of one more try: `None` where nobody answers, else until when it is refused, if it is.
+    async fn ask_together(&self, app: &AppState, allowance: &Allowance, now_ms: u64) -> Option<Option<u64>> {
+        let redis = app.shared.as_redis().filter(|redis| !redis.limits_are_away())?;
+        let holder = account_holder(allowance);
+        let lease = self.account_lease(&holder, now_ms, 1);
+        let grant = tokio::time::timeout(self.wait, redis.lease(&lease)).await.ok()?.ok()?;
+        let elapsed = now_ms % self.account_window_ms;
+        Some(
+            (grant.granted == 0).then(|| {
+                window::until_free(grant.before, grant.current, self.account, self.account_window_ms, elapsed)
+            }),
+        )
+    }
+
+    fn account_lease<'a>(&self, holder: &'a str, now_ms: u64, want: i64) -> Lease<'a> {
+        Lease { holder, limit: self.account, now_ms, length_ms: self.account_window_ms, want, debt: 0 }
+    }
+
+    /// The try turned out to be right.
+    pub(crate) fn forgive(&self, app: &AppState, allowance: &Allowance, tried: Tried) {
+        allowance.counts[Policy::Account as usize].alone.give_back_at(tried.at_ms, self.account_window_ms);
+        if let (true, Some(redis)) = (tried.together, app.shared.as_redis()) {
+            let (limits, redis, holder) = (*self, redis.clone(), account_holder(allowance));
+            app.in_passing(async move {
+                // Lost, it makes the limit a little tighter for one window.
+                let _ = redis.lease(&limits.account_lease(&holder, tried.at_ms, -1)).await;
+            });
+        }
     }
 
     /// A request of `class`, by a caller or else from an address.

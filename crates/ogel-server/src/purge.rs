@@ -23,7 +23,7 @@ async fn round(app: &App) -> Result<(), Failure> {
             kind: OperationKind::DeleteProject,
             project: project.id,
             deployment: None,
-            by: None,
+            act: None,
             reason: None,
         };
         if let Err(failure) = doing::done(app, &asked).await {

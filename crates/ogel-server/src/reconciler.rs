@@ -144,7 +144,7 @@ async fn compare_project(app: &App, project: ProjectId, at_ghost: &GhostProject,
                             kind: OperationKind::WithdrawDeployment,
                             project,
                             deployment: Some(row.id),
-                            by: None,
+                            act: None,
                             reason: None,
                         };
                         doing::begin(app, &asked).await?;

@@ -17,7 +17,7 @@ use crate::{
 };
 use ogel_ghost::GhostConfig;
 use ogel_proxy::Connector;
-use ogel_store::{Store, StoreConfig};
+use ogel_store::{Act, Store, StoreConfig};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -71,7 +71,9 @@ pub async fn revoke_sessions(config: &Config, email: &str) -> Result<String, Sta
     let user = store.user_by_email(email.trim()).await.doing("cannot look for the person")?;
     let user = user.ok_or("look at how it is written").doing(format!("nobody has the e-mail address `{email}`"))?;
     let studio = studio::database(config, &store).await?;
-    let ended = studio::ending::end_in_store(&store, studio.as_ref(), user.id, World::system().now()).await;
+    let world = World::system();
+    let act = Act::by_the_system(world.uuid(), world.now());
+    let ended = studio::ending::end_in_store(&store, studio.as_ref(), &act, user.id).await;
     ended.doing("cannot end their sessions")?;
     store.close().await;
     Ok(user.id.to_string())

@@ -252,7 +252,7 @@ impl Following {
             kind: OperationKind::WithdrawDeployment,
             project: row.project_id,
             deployment: Some(row.id),
-            by: None,
+            act: None,
             reason: None,
         };
         // Before the end is written: afterwards nobody would come here again.

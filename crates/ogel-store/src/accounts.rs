@@ -148,8 +148,8 @@ impl Store {
                     .bind(&hash[..]).bind(act.at).bind(closed_until).execute(&mut *tx).await?;
             }
             sqlx::query("UPDATE deployments SET created_by = NULL WHERE created_by = $1").bind(user.0).execute(&mut *tx).await?;
-            sqlx::query("DELETE FROM audit_log WHERE actor_user = $1 AND organization_id IS NULL")
-                .bind(user.0).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM audit_log WHERE organization_id IS NULL AND (actor_user = $1 OR target = $2)")
+                .bind(user.0).bind(user.to_string()).execute(&mut *tx).await?;
             sqlx::query("UPDATE audit_log SET ip = NULL WHERE actor_user = $1").bind(user.0).execute(&mut *tx).await?;
             enqueue!(tx, &job);
             // Everything else about the person hangs on this row.

@@ -1,7 +1,8 @@
 //! API keys. The secret is kept as its SHA-256 only.
 
 use crate::{
-    Act, Emission, Page, PageRequest, Result, Store, User, Viewer,
+    Act, Emission, Entry, Page, PageRequest, Result, Store, User, Viewer,
+    audit::write_down,
     idempotency::keep_answer,
     pool::{on_read, on_write},
     viewer::seen_by,
@@ -10,6 +11,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    audit::AuditAction,
     auth::Scope,
     id::{ApiKeyId, OrganizationId, ProjectId, UserId},
     webhooks::WebhookEventType,
@@ -106,6 +108,24 @@ macro_rules! tell {
     };
 }
 
+/// Of the organization that `$key` is bound to, itself or by its project; else of its person only.
+macro_rules! entry {
+    ($tx:expr, $action:expr, $key:expr) => {{
+        let key: &ApiKey = $key;
+        let organization: Option<uuid::Uuid> = match (key.organization_id, key.project_id) {
+            (Some(id), _) => Some(id.0),
+            (None, Some(project)) => {
+                sqlx::query_scalar("SELECT organization_id FROM projects WHERE id = $1")
+                    .bind(project.0)
+                    .fetch_optional(&mut *$tx)
+                    .await?
+            }
+            (None, None) => None,
+        };
+        Entry::new(organization.map(OrganizationId), $action, key.id)
+    }};
+}
+
 /// Other writers wait for the transaction.
 const USES_AT_ONCE: usize = 200;
 
@@ -114,13 +134,17 @@ impl Store {
         on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             sqlx::query(
-            "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, project_id, organization_id, \
-             created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-            .bind(key.id.0).bind(key.user_id.0).bind(&key.name).bind(&key.prefix).bind(&key.secret_hash[..])
-            .bind(scopes_text(&key.scopes))
-            .bind(key.project_id.map(|id| id.0)).bind(key.organization_id.map(|id| id.0))
-            .bind(key.created_at).bind(key.expires_at).bind(key.last_used_at)
-            .execute(&mut *tx).await?;
+                "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, project_id, organization_id, \
+                 created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+                .bind(key.id.0).bind(key.user_id.0).bind(&key.name).bind(&key.prefix).bind(&key.secret_hash[..])
+                .bind(scopes_text(&key.scopes))
+                .bind(key.project_id.map(|id| id.0)).bind(key.organization_id.map(|id| id.0))
+                .bind(key.created_at).bind(key.expires_at).bind(key.last_used_at)
+                .execute(&mut *tx).await?;
+            let entry = entry!(tx, AuditAction::ApiKeyCreated, key)
+                .after("name", &key.name).after("scopes", &key.scopes).after("projectId", key.project_id)
+                .after("expiresAt", key.expires_at);
+            write_down!(tx, act, [entry]);
             tell!(tx, key, WebhookEventType::ApiKeyCreated, act);
             keep_answer!(tx, act);
             tx.commit().await?;
@@ -162,16 +186,24 @@ impl Store {
         let (ends, expires_at) = (change.expires_at.is_some(), change.expires_at.flatten());
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let row: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
-            "UPDATE api_keys SET name = COALESCE($5, name), scopes = COALESCE($6, scopes), \
-             expires_at = CASE WHEN $7 THEN $8 ELSE expires_at END WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
-            .bind(id.0).bind(&change.name).bind(change.scopes.as_deref().map(scopes_text)).bind(ends).bind(expires_at)
-            .fetch_all(&mut *tx).await?.pop();
-            if let Some(key) = &row {
-                tell!(tx, key, WebhookEventType::ApiKeyUpdated, act);
+            // Answers with the row as it was, and keeps it until the end.
+            let before: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE api_keys SET name = name WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
+                .bind(id.0).fetch_all(&mut *tx).await?.pop();
+            let after: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE api_keys SET name = COALESCE($5, name), scopes = COALESCE($6, scopes), \
+                 expires_at = CASE WHEN $7 THEN $8 ELSE expires_at END WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
+                .bind(id.0).bind(&change.name).bind(change.scopes.as_deref().map(scopes_text)).bind(ends).bind(expires_at)
+                .fetch_all(&mut *tx).await?.pop();
+            if let (Some(before), Some(after)) = (&before, &after) {
+                let entry = entry!(tx, AuditAction::ApiKeyUpdated, after)
+                    .changed("name", &before.name, &after.name).changed("scopes", &before.scopes, &after.scopes)
+                    .changed("expiresAt", before.expires_at, after.expires_at);
+                write_down!(tx, act, [entry]);
+                tell!(tx, after, WebhookEventType::ApiKeyUpdated, act);
             }
             tx.commit().await?;
-            row
+            after
         }))
     }
 
@@ -180,18 +212,22 @@ impl Store {
         let old = next.old_expires_at.map(|_| &key.secret_hash[..]);
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let row: Option<ApiKey> = sqlx::query_as(concat!(
-            "UPDATE api_keys SET secret_hash = $3, prefix = $4, old_secret_hash = $5, old_secret_expires_at = $6 \
-             WHERE id = $1 AND secret_hash = $2 RETURNING ", columns!()))
-            .bind(key.id.0).bind(&key.secret_hash[..]).bind(&next.hash[..]).bind(&next.prefix)
-            .bind(old).bind(next.old_expires_at)
-            .fetch_all(&mut *tx).await?.pop();
-            if let Some(key) = &row {
-                tell!(tx, key, WebhookEventType::ApiKeyRotated, act);
+            let after: Option<ApiKey> = sqlx::query_as(concat!(
+                "UPDATE api_keys SET secret_hash = $3, prefix = $4, old_secret_hash = $5, old_secret_expires_at = $6 \
+                 WHERE id = $1 AND secret_hash = $2 RETURNING ", columns!()))
+                .bind(key.id.0).bind(&key.secret_hash[..]).bind(&next.hash[..]).bind(&next.prefix)
+                .bind(old).bind(next.old_expires_at)
+                .fetch_all(&mut *tx).await?.pop();
+            if let Some(after) = &after {
+                let entry = entry!(tx, AuditAction::ApiKeyRotated, after)
+                    .changed("prefix", &key.prefix, &after.prefix)
+                    .after("oldSecretExpiresAt", after.old_secret_expires_at);
+                write_down!(tx, act, [entry]);
+                tell!(tx, after, WebhookEventType::ApiKeyRotated, act);
                 keep_answer!(tx, act);
             }
             tx.commit().await?;
-            row
+            after
         }))
     }
 
@@ -200,9 +236,12 @@ impl Store {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let gone: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
-            "DELETE FROM api_keys WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
-            .bind(id.0).fetch_all(&mut *tx).await?.pop();
+                "DELETE FROM api_keys WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
+                .bind(id.0).fetch_all(&mut *tx).await?.pop();
             if let Some(key) = &gone {
+                let entry = entry!(tx, AuditAction::ApiKeyRevoked, key)
+                    .before("name", &key.name).before("scopes", &key.scopes);
+                write_down!(tx, act, [entry]);
                 tell!(tx, key, WebhookEventType::ApiKeyDeleted, act);
             }
             tx.commit().await?;

@@ -47,7 +47,12 @@ impl Act {
         Self { id, at, actor: Actor::System, ip: None, request_id: None, answer: None }
     }
 
-    pub(crate) fn user(&self) -> Option<UserId> {
+    /// The same by somebody who is known only now.
+    pub(crate) fn by(&self, user: UserId) -> Self {
+        Self { actor: Actor::User(user), ..self.clone() }
+    }
+
+    pub fn user(&self) -> Option<UserId> {
         match self.actor {
             Actor::User(user) | Actor::Key(user, _) => Some(user),
             Actor::System => None,
@@ -272,7 +277,7 @@ impl Store {
         Ok(request.page(rows, |row: &AuditRecord| (row.created_at, row.id.0)))
     }
 
-    /// What somebody did, newest first: to their own account, or anywhere.
+    /// What somebody did, newest first, and what was done to their account: outside of organizations, or anywhere.
     pub async fn acted(
         &self,
         actor: UserId,
@@ -282,14 +287,15 @@ impl Store {
     ) -> Result<Page<AuditRecord>> {
         let rows = on_read!(self, db => sqlx::query_as(concat!(
             "SELECT ", columns!(), " FROM audit_log LEFT JOIN users u ON u.id = audit_log.actor_user \
-             WHERE audit_log.actor_user = $1 AND ($2 OR audit_log.organization_id IS NULL) \
+             WHERE (audit_log.actor_user = $1 OR audit_log.target = $10) AND ($2 OR audit_log.organization_id IS NULL) \
+             AND (audit_log.actor_user = $1 OR audit_log.organization_id IS NULL) \
              AND (audit_log.created_at, audit_log.id) < ($3, $4) \
              AND ($6 IS NULL OR audit_log.action = $6) AND ($7 IS NULL OR audit_log.target = $7) \
              AND ($8 IS NULL OR audit_log.created_at > $8) AND ($9 IS NULL OR audit_log.created_at < $9) \
              ORDER BY audit_log.created_at DESC, audit_log.id DESC LIMIT $5"))
             .bind(actor.0).bind(anywhere).bind(request.after_time()).bind(request.after_id()).bind(request.fetch())
             .bind(filter.action.map(AuditAction::as_str)).bind(filter.target.as_deref())
-            .bind(filter.created_after).bind(filter.created_before)
+            .bind(filter.created_after).bind(filter.created_before).bind(actor.to_string())
             .fetch_all(db).await?);
         Ok(request.page(rows, |row: &AuditRecord| (row.created_at, row.id.0)))
     }

@@ -3,7 +3,8 @@
 //! A row that has not ended is at the same time the note that there is work to do: whoever finds it may go on with it.
 
 use crate::{
-    Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    Act, Entry, Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    audit::write_down,
     error::Cap,
     events::{ADD, Said, add_event},
     operations::{NewOperation, add_operation},
@@ -16,9 +17,10 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
     admin::Queue,
+    audit::AuditAction,
     billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
-    id::{BuildId, DeploymentId, OperationId, ProjectId, UserId},
+    id::{BuildId, DeploymentId, OperationId, OrganizationId, ProjectId, UserId},
     operations::OperationKind,
     organizations::Role,
 };
@@ -155,6 +157,10 @@ pub struct NewDeployment {
     pub created_at: DateTime<Utc>,
     /// Who hands it to Ghost.
     pub hold: Hold,
+    /// Its maker's doing.
+    pub act: Act,
+    /// Names of the variables in `env`.
+    pub env_names: Vec<String>,
 }
 
 impl NewDeployment {
@@ -175,7 +181,7 @@ impl NewDeployment {
     }
 
     /// Has the deployment's id: there is one of each.
-    fn operation(&self) -> NewOperation<'static> {
+    fn operation(&self) -> NewOperation<'_> {
         NewOperation {
             id: OperationId(self.id.0),
             kind: OperationKind::CreateDeployment,
@@ -184,6 +190,25 @@ impl NewDeployment {
             requested_by: Some(self.created_by),
             reason: None,
             created_at: self.created_at,
+            act: Some(&self.act),
+        }
+    }
+
+    /// In the log of `organization`: what is to be deployed; of the environment only names.
+    fn entry(&self, organization: OrganizationId) -> Entry {
+        let action = match self.redeploy_of {
+            Some(_) => AuditAction::DeploymentRedeployed,
+            None => AuditAction::DeploymentCreated,
+        };
+        let entry = Entry::new(organization, action, self.id)
+            .after("projectId", self.project_id)
+            .after("repoUrl", &self.repo_url)
+            .after("branch", &self.branch)
+            .after("commitSha", &self.commit_sha)
+            .after("env", &self.env_names);
+        match self.redeploy_of {
+            Some(id) => entry.after("redeployOf", id),
+            None => entry,
         }
     }
 
@@ -320,6 +345,9 @@ impl Store {
                 enqueue!(tx, &new.log_job());
                 // The deployment's id is fresh, so this is.
                 let _is_new = add_operation!(tx, &new.operation());
+                let organization: uuid::Uuid = sqlx::query_scalar("SELECT organization_id FROM projects WHERE id = $1")
+                    .bind(new.project_id.0).fetch_one(&mut *tx).await?;
+                write_down!(tx, &new.act, [new.entry(OrganizationId(organization))]);
             }
             tx.commit().await?;
             row

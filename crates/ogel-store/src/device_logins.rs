@@ -1,13 +1,15 @@
 //! Logins that are confirmed on another device, and the tokens that renew them. Codes and tokens are kept as SHA-256 only.
 
 use crate::{
-    Result, Session, Store,
+    Act, Entry, Result, Session, Store,
+    audit::write_down,
     pool::{on_read, on_write},
     sessions::{INSERT as INSERT_SESSION, bind_session, session_columns},
     words::{row, scopes_text},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::{
+    audit::AuditAction,
     auth::Scope,
     error::UnknownWord,
     id::{SessionId, UserId},
@@ -119,10 +121,11 @@ pub struct NextTokens {
 /// A refresh token as it is kept.
 struct RefreshToken {
     session_id: SessionId,
+    user_id: UserId,
     client_id: Option<String>,
     expires_at: DateTime<Utc>,
 }
-row!(RefreshToken { session_id, client_id, expires_at });
+row!(RefreshToken { session_id, user_id, client_id, expires_at });
 
 const INSERT_REFRESH: &str =
     "INSERT INTO refresh_tokens (token_hash, session_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
@@ -196,6 +199,7 @@ impl Store {
     /// Turns an approved login into a session, once. Whether this was the once.
     pub async fn redeem_device_login(
         &self,
+        act: &Act,
         login: &DeviceLogin,
         session: &Session,
         refresh_hash: &[u8; 32],
@@ -208,6 +212,7 @@ impl Store {
                 bind_session!(sqlx::query(INSERT_SESSION), session).execute(&mut *tx).await?;
                 sqlx::query(INSERT_REFRESH).bind(&refresh_hash[..]).bind(session.id.0).bind(session.created_at)
                     .bind(session.expires_at).execute(&mut *tx).await?;
+                write_down!(tx, &act.by(session.user_id), [session.made()]);
             }
             tx.commit().await?;
             there > 0
@@ -220,12 +225,13 @@ impl Store {
         refresh_hash: &[u8; 32],
         client_id: Option<&str>,
         next: &NextTokens,
-        now: DateTime<Utc>,
+        act: &Act,
     ) -> Result<Refreshed> {
+        let now = act.at;
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let token: Option<RefreshToken> = sqlx::query_as(
-                "SELECT r.session_id, s.client_id, r.expires_at FROM refresh_tokens r \
+                "SELECT r.session_id, s.user_id, s.client_id, r.expires_at FROM refresh_tokens r \
                  JOIN sessions s ON s.id = r.session_id WHERE r.token_hash = $1")
                 .bind(&refresh_hash[..]).fetch_optional(&mut *tx).await?;
             let token = token.filter(|token| is_same_client(token.client_id.as_deref(), client_id));
@@ -235,6 +241,9 @@ impl Store {
                 .bind(&refresh_hash[..]).bind(now).execute(&mut *tx).await?.rows_affected();
             if first == 0 {
                 sqlx::query("DELETE FROM sessions WHERE id = $1").bind(token.session_id.0).execute(&mut *tx).await?;
+                let entry = Entry::new(None, AuditAction::SessionEnded, token.session_id)
+                    .after("reason", "a refresh token was used twice");
+                write_down!(tx, &act.by(token.user_id), [entry]);
                 tx.commit().await?;
                 return Ok(Refreshed::Reused(token.session_id));
             }
@@ -255,12 +264,19 @@ impl Store {
     }
 
     /// Ends the login that has this token, be it the one it is used with or one that renews it. Whether there was one.
-    pub async fn revoke_token(&self, token_hash: &[u8; 32]) -> Result<bool> {
-        let done = on_write!(self, db => sqlx::query(
-            "DELETE FROM sessions WHERE token_hash = $1 \
-             OR id IN (SELECT session_id FROM refresh_tokens WHERE refresh_tokens.token_hash = $1)")
-            .bind(&token_hash[..]).execute(db).await?.rows_affected());
-        Ok(done > 0)
+    pub async fn revoke_token(&self, act: &Act, token_hash: &[u8; 32]) -> Result<bool> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let gone: Option<Session> = sqlx::query_as(concat!(
+                "DELETE FROM sessions WHERE token_hash = $1 \
+                 OR id IN (SELECT session_id FROM refresh_tokens WHERE refresh_tokens.token_hash = $1) RETURNING ", session_columns!()))
+                .bind(&token_hash[..]).fetch_all(&mut *tx).await?.pop();
+            if let Some(session) = &gone {
+                write_down!(tx, &act.by(session.user_id), [Entry::new(None, AuditAction::SessionEnded, session.id)]);
+            }
+            tx.commit().await?;
+            gone.is_some()
+        }))
     }
 
     /// Removes at most `limit` of each kind; answers how many.

@@ -71,7 +71,7 @@ pub enum PaymentChange {
         id: InvoiceId,
         status: InvoiceStatus,
     },
-    Plan(PlanChange),
+    Plan(Box<PlanChange>),
 }
 
 /// What became of an event.

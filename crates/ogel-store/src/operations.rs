@@ -4,7 +4,8 @@
 //! Making and canceling a deployment are done by the deployment's own job, everything else by a job of the operation's.
 
 use crate::{
-    Deployment, Emission, Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    Act, Actor, Deployment, Emission, Entry, Hold, Job, NewJob, Page, PageRequest, Result, Store, StoreError, Viewer,
+    audit::write_down,
     deployments::DELETE_ENDED,
     pool::{on_read, on_write},
     viewer::seen_by,
@@ -15,10 +16,12 @@ use crate::{
 use chrono::{DateTime, Utc};
 use ogel_api::{
     admin::Queue,
-    id::{DeploymentId, OperationId, OrganizationId, ProjectId, UserId},
+    audit::AuditAction,
+    id::{ApiKeyId, DeploymentId, OperationId, OrganizationId, ProjectId, UserId},
     operations::{OperationKind, OperationState},
     webhooks::WebhookEventType,
 };
+use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -36,6 +39,10 @@ pub struct Operation {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
+    /// With which key, from where and in which request it was asked for.
+    pub actor_key: Option<ApiKeyId>,
+    pub ip: Option<IpAddr>,
+    pub request_id: Option<String>,
 }
 row!(Operation, columns of "operations" {
     id,
@@ -51,6 +58,9 @@ row!(Operation, columns of "operations" {
     created_at,
     updated_at,
     completed_at,
+    actor_key,
+    ip,
+    request_id,
 });
 pub(crate) use columns as operation_columns;
 
@@ -64,6 +74,8 @@ pub struct NewOperation<'a> {
     pub requested_by: Option<UserId>,
     pub reason: Option<&'a str>,
     pub created_at: DateTime<Utc>,
+    /// What its entry will say of who asked; `None` where nobody did.
+    pub act: Option<&'a Act>,
 }
 
 /// How an operation ended.
@@ -77,11 +89,11 @@ pub enum Ending<'a> {
     },
 }
 
-/// `$1` the id, `$2` the kind, `$3` the project, `$4` the deployment, `$5` the requester, `$6` the reason, `$7` the time.
-/// Nothing where one of a kind that there is only one of is open already.
+/// `$1` the id, `$2` the kind, `$3` the project, `$4` the deployment, `$5` the requester, `$6` the reason, `$7` the time, `$8` the
+/// key, `$9` the address, `$10` the request. Nothing where one of a kind that there is only one of is open already.
 pub(crate) const ADD_OPERATION: &str = "INSERT INTO operations (id, kind, state, organization_id, project_id, deployment_id, \
-       requested_by, reason, created_at, updated_at) \
-     SELECT $1, $2, 'pending', organization_id, $3, $4, $5, $6, $7, $7 FROM projects WHERE id = $3 ON CONFLICT DO NOTHING";
+       requested_by, reason, created_at, updated_at, actor_key, ip, request_id) \
+     SELECT $1, $2, 'pending', organization_id, $3, $4, $5, $6, $7, $7, $8, $9, $10 FROM projects WHERE id = $3 ON CONFLICT DO NOTHING";
 
 /// Writes a [`NewOperation`] in the transaction `$tx`. Whether there was none open yet.
 macro_rules! add_operation {
@@ -95,6 +107,9 @@ macro_rules! add_operation {
             .bind(operation.requested_by.map(|id| id.0))
             .bind(operation.reason)
             .bind(operation.created_at)
+            .bind(operation.act.and_then(|act| act.user_and_key().1))
+            .bind(operation.act.and_then(|act| act.ip.map(|ip| ip.to_string())))
+            .bind(operation.act.and_then(|act| act.request_id.as_deref()))
             .execute(&mut *$tx)
             .await?
             .rows_affected()
@@ -220,7 +235,13 @@ impl Store {
     }
 
     /// The deployment is gone from Ghost: so is its record, and the operation is done. One that is not over stays.
-    pub async fn end_deployment_deletion(&self, job: &Job, id: DeploymentId, now: DateTime<Utc>) -> Result<bool> {
+    pub async fn end_deployment_deletion(
+        &self,
+        job: &Job,
+        asked: &Operation,
+        id: DeploymentId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let held = sqlx::query(FINISH_JOB).bind(job.id).bind(job.fence).execute(&mut *tx).await?.rows_affected() > 0;
@@ -228,6 +249,9 @@ impl Store {
                 let gone: Option<Deployment> = sqlx::query_as(DELETE_ENDED).bind(id.0).fetch_all(&mut *tx).await?.pop();
                 if let Some(row) = &gone {
                     emit!(tx, &Emission::of_deployment(row, WebhookEventType::DeploymentDeleted, now));
+                    let entry = Entry::new(asked.organization_id, AuditAction::DeploymentDeleted, id)
+                        .before("projectId", row.project_id).before("branch", &row.branch).before("commitSha", &row.commit_sha);
+                    write_down!(tx, &asked.act(now), [entry]);
                 }
                 sqlx::query(END).bind(job.id).bind("succeeded").bind(None::<&str>).bind(None::<&str>).bind(now).execute(&mut *tx).await?;
             }
@@ -284,6 +308,16 @@ impl Store {
 }
 
 impl Operation {
+    /// What the log says of its being done, which it is once: so the entry has its id.
+    pub fn act(&self, at: DateTime<Utc>) -> Act {
+        let actor = match (self.requested_by, self.actor_key) {
+            (Some(user), Some(key)) => Actor::Key(user, key),
+            (Some(user), None) => Actor::User(user),
+            (None, _) => Actor::System,
+        };
+        Act { actor, ip: self.ip, request_id: self.request_id.clone(), ..Act::by_the_system(self.id.0, at) }
+    }
+
     /// The job that does it.
     pub fn job(&self) -> (Queue, uuid::Uuid) {
         match (self.kind, self.deployment_id) {

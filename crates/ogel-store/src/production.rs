@@ -2,7 +2,7 @@
 //! who promote at once do so one after the other.
 
 use crate::{
-    Deployment, Result, Store,
+    Act, Deployment, Result, Store,
     pool::{on_read, on_write},
 };
 use chrono::{DateTime, Utc};
@@ -21,6 +21,8 @@ pub struct Promotion<'a> {
     pub actor: Option<UserId>,
     pub reason: Option<&'a str>,
     pub at: DateTime<Utc>,
+    /// `None`: it goes there by itself, and only its own events say so.
+    pub act: Option<&'a Act>,
 }
 
 /// Puts it into production in the transaction `$tx`. `None`: it cannot be there. One that is there stays, without an
@@ -62,6 +64,23 @@ macro_rules! put_into_production {
                         let said = Said { actor: wanted.actor, reason: None, related: Some(wanted.deployment) };
                         let kind = ogel_api::deployments::DeploymentEventType::Replaced;
                         add_event!($tx, ADD, there.id, kind, said, wanted.at);
+                    }
+                    if let Some(act) = wanted.act {
+                        let organization: uuid::Uuid =
+                            sqlx::query_scalar("SELECT organization_id FROM projects WHERE id = $1")
+                                .bind(wanted.project.0)
+                                .fetch_one(&mut *$tx)
+                                .await?;
+                        let action = match rolls_back {
+                            true => ogel_api::audit::AuditAction::DeploymentRolledBack,
+                            false => ogel_api::audit::AuditAction::DeploymentPromoted,
+                        };
+                        let organization = ogel_api::id::OrganizationId(organization);
+                        let entry = $crate::Entry::new(organization, action, wanted.deployment)
+                            .before("deploymentId", there.as_ref().map(|row| row.id))
+                            .after("deploymentId", wanted.deployment)
+                            .after("reason", wanted.reason);
+                        $crate::audit::write_down!($tx, act, [entry]);
                     }
                 }
                 row

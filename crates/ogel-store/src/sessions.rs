@@ -1,12 +1,14 @@
 //! Logins. A token is kept as its SHA-256 only.
 
 use crate::{
-    Page, PageRequest, Result, Store, User,
+    Act, Entry, Page, PageRequest, Result, Store, User,
+    audit::write_down,
     pool::{on_read, on_write},
     words::row,
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    audit::AuditAction,
     auth::{Scope, SessionKind},
     id::{SessionId, UserId},
 };
@@ -54,6 +56,16 @@ impl std::fmt::Debug for Session {
     }
 }
 
+impl Session {
+    /// In the log of its person.
+    pub(crate) fn made(&self) -> Entry {
+        Entry::new(None, AuditAction::SessionCreated, self.id)
+            .after("kind", self.kind)
+            .after("clientId", &self.client_id)
+            .after("userAgent", &self.user_agent)
+    }
+}
+
 /// That a login was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionUse {
@@ -91,8 +103,13 @@ pub(crate) use bind_session;
 const USES_AT_ONCE: usize = 200;
 
 impl Store {
-    pub async fn create_session(&self, session: &Session) -> Result<()> {
-        on_write!(self, db => bind_session!(sqlx::query(INSERT), session).execute(db).await?.rows_affected());
+    pub async fn create_session(&self, act: &Act, session: &Session) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            bind_session!(sqlx::query(INSERT), session).execute(&mut *tx).await?;
+            write_down!(tx, act, [session.made()]);
+            tx.commit().await?;
+        });
         Ok(())
     }
 
@@ -132,33 +149,52 @@ impl Store {
     }
 
     /// Whether there was one of this person's.
-    pub async fn delete_session(&self, id: SessionId, user: UserId) -> Result<bool> {
-        let done = on_write!(self, db => sqlx::query("DELETE FROM sessions WHERE id = $1 AND user_id = $2")
-            .bind(id.0).bind(user.0).execute(db).await?.rows_affected());
+    pub async fn delete_session(&self, act: &Act, id: SessionId, user: UserId) -> Result<bool> {
+        let done = on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let done = sqlx::query("DELETE FROM sessions WHERE id = $1 AND user_id = $2")
+                .bind(id.0).bind(user.0).execute(&mut *tx).await?.rows_affected();
+            if done > 0 {
+                write_down!(tx, act, [Entry::new(None, AuditAction::SessionEnded, id)]);
+            }
+            tx.commit().await?;
+            done
+        });
         Ok(done > 0)
     }
 
     /// All of a person's but `kept`; answers how many.
-    pub async fn delete_other_sessions(&self, user: UserId, kept: Option<SessionId>) -> Result<u64> {
-        Ok(on_write!(self, db => sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND ($2 IS NULL OR id <> $2)")
-            .bind(user.0).bind(kept.map(|id| id.0)).execute(db).await?.rows_affected()))
+    pub async fn delete_other_sessions(&self, act: &Act, user: UserId, kept: Option<SessionId>) -> Result<u64> {
+        Ok(on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let ended = sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND ($2 IS NULL OR id <> $2)")
+                .bind(user.0).bind(kept.map(|id| id.0)).execute(&mut *tx).await?.rows_affected();
+            if ended > 0 {
+                let entry = Entry::new(None, AuditAction::UserSessionsEnded, user).before("sessions", ended);
+                write_down!(tx, act, [entry]);
+            }
+            tx.commit().await?;
+            ended
+        }))
     }
 
     /// A new password. Whoever logged in with the old one is out, but for `kept`; so is whatever waits to be let in.
     pub async fn change_password(
         &self,
+        act: &Act,
         user: UserId,
         password_hash: &str,
         kept: Option<SessionId>,
-        now: DateTime<Utc>,
     ) -> Result<u64> {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             sqlx::query("UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1")
-                .bind(user.0).bind(password_hash).bind(now).execute(&mut *tx).await?;
+                .bind(user.0).bind(password_hash).bind(act.at).execute(&mut *tx).await?;
             sqlx::query("DELETE FROM device_logins WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
             let ended = sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND ($2 IS NULL OR id <> $2)")
                 .bind(user.0).bind(kept.map(|id| id.0)).execute(&mut *tx).await?.rows_affected();
+            let entry = Entry::new(None, AuditAction::UserPasswordChanged, user).before("sessions", ended);
+            write_down!(tx, act, [entry]);
             tx.commit().await?;
             ended
         }))

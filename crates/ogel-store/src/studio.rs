@@ -4,12 +4,16 @@
 //! person's by the time before which none counts.
 
 use crate::{
-    Result, Store, User,
+    Act, Entry, Result, Store, User,
+    audit::write_down,
     pool::{on_read, on_write},
 };
 use chrono::{DateTime, Utc};
-use ogel_api::id::UserId;
+use ogel_api::{audit::AuditAction, id::UserId};
 use uuid::Uuid;
+
+const REVOKE: &str = "INSERT INTO revoked_sessions (id_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (id_hash) DO NOTHING";
 
 impl Store {
     /// The person whom Studio calls `subject`: by what was written down, else the one who has that very id here, as
@@ -27,21 +31,24 @@ impl Store {
     ///
     /// Nobody has shown that the e-mail address behind a password of ours is theirs, but Studio says that it is this
     /// person's. So whoever chose that password is shut out: it ends, and with it every login and API key.
-    pub async fn link_studio_user(&self, subject: &str, user: UserId, now: DateTime<Utc>) -> Result<UserId> {
+    pub async fn link_studio_user(&self, act: &Act, subject: &str, user: UserId) -> Result<UserId> {
         on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let linked = sqlx::query(
                 "INSERT INTO studio_identities (subject, user_id, created_at) VALUES ($1, $2, $3) \
                  ON CONFLICT (subject) DO NOTHING")
-                .bind(subject).bind(user.0).bind(now).execute(&mut *tx).await?.rows_affected();
+                .bind(subject).bind(user.0).bind(act.at).execute(&mut *tx).await?.rows_affected();
             if linked > 0 {
                 let had_password = sqlx::query(
                     "UPDATE users SET password_hash = NULL, updated_at = $2 WHERE id = $1 AND password_hash IS NOT NULL")
-                    .bind(user.0).bind(now).execute(&mut *tx).await?.rows_affected();
+                    .bind(user.0).bind(act.at).execute(&mut *tx).await?.rows_affected();
                 if had_password > 0 {
                     sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
                     sqlx::query("DELETE FROM api_keys WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
                 }
+                let entry = Entry::new(None, AuditAction::UserLinked, user)
+                    .changed("hasPassword", had_password > 0, false).after("subject", subject);
+                write_down!(tx, &act.by(user), [entry]);
             }
             let stayed: Uuid = sqlx::query_scalar("SELECT user_id FROM studio_identities WHERE subject = $1")
                 .bind(subject).fetch_one(&mut *tx).await?;
@@ -60,26 +67,49 @@ impl Store {
     /// Ends one session of Studio's. `expires_at` is when it would have ended anyway.
     pub async fn revoke_session(
         &self,
+        act: &Act,
+        id_hash: &[u8; 32],
+        user: UserId,
+        expires_at: DateTime<Utc>,
+    ) -> Result<()> {
+        on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let done = sqlx::query(REVOKE).bind(&id_hash[..]).bind(user.0).bind(act.at).bind(expires_at)
+                .execute(&mut *tx).await?.rows_affected();
+            if done > 0 {
+                // It has no id that means anything here.
+                let entry = Entry::new(None, AuditAction::SessionEnded, user).before("kind", "studio");
+                write_down!(tx, act, [entry]);
+            }
+            tx.commit().await?;
+        });
+        Ok(())
+    }
+
+    /// The same for one of many that end together, which are written down together.
+    pub async fn revoke_session_too(
+        &self,
         id_hash: &[u8; 32],
         user: UserId,
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Result<()> {
-        on_write!(self, db => sqlx::query(
-            "INSERT INTO revoked_sessions (id_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (id_hash) DO NOTHING")
+        on_write!(self, db => sqlx::query(REVOKE)
             .bind(&id_hash[..]).bind(user.0).bind(now).bind(expires_at).execute(db).await?.rows_affected());
         Ok(())
     }
 
-    /// Ends every session of the person's: ours go, Studio's that began up to `now` do not count any more.
-    pub async fn revoke_all_sessions(&self, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    /// Ends every session of the person's: ours go, Studio's that began up to now do not count any more.
+    pub async fn revoke_all_sessions(&self, act: &Act, user: UserId) -> Result<()> {
         on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             sqlx::query("INSERT INTO session_cutoffs (user_id, not_before) VALUES ($1, $2) \
                          ON CONFLICT (user_id) DO UPDATE SET not_before = excluded.not_before")
-                .bind(user.0).bind(now).execute(&mut *tx).await?;
-            sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
+                .bind(user.0).bind(act.at).execute(&mut *tx).await?;
+            let ended = sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?
+                .rows_affected();
+            let entry = Entry::new(None, AuditAction::UserSessionsEnded, user).before("sessions", ended);
+            write_down!(tx, act, [entry]);
             tx.commit().await?;
         });
         Ok(())

@@ -1,15 +1,12 @@
 //! Which plan an organization had when. `organizations.plan` is the current one, and changes in the same transaction.
 
 use crate::{
-    Result, Store,
+    Act, Result, Store,
     pool::{on_read, on_write},
     words::row,
 };
 use chrono::{DateTime, Utc};
-use ogel_api::{
-    id::{OrganizationId, UserId},
-    organizations::Plan,
-};
+use ogel_api::{id::OrganizationId, organizations::Plan};
 use uuid::Uuid;
 
 /// A plan from one moment to another.
@@ -29,9 +26,8 @@ pub struct PlanChange {
     pub id: Uuid,
     pub organization: OrganizationId,
     pub plan: Plan,
-    /// `None`: whoever collects the money.
-    pub actor: Option<UserId>,
-    pub at: DateTime<Utc>,
+    /// The platform's own where it is whoever collects the money.
+    pub act: Act,
 }
 
 /// Holds the organization's row and changes the plan in the transaction `$tx`; the plan before, if there is such an
@@ -53,7 +49,7 @@ macro_rules! change_plan_in {
             )
             .bind(change.organization.0)
             .bind(change.plan.as_str())
-            .bind(change.at)
+            .bind(change.act.at)
             .execute(&mut *$tx)
             .await?;
             // Another replica's clock may be ahead: a span never ends before it began.
@@ -62,7 +58,7 @@ macro_rules! change_plan_in {
                  WHERE organization_id = $1 AND ended_at IS NULL RETURNING ended_at",
             )
             .bind(change.organization.0)
-            .bind(change.at)
+            .bind(change.act.at)
             .fetch_all(&mut *$tx)
             .await?
             .pop();
@@ -73,16 +69,14 @@ macro_rules! change_plan_in {
             .bind(change.id)
             .bind(change.organization.0)
             .bind(change.plan.as_str())
-            .bind(ended.unwrap_or(change.at))
-            .bind(change.actor.map(|id| id.0))
+            .bind(ended.unwrap_or(change.act.at))
+            .bind(change.act.user_and_key().0)
             .execute(&mut *$tx)
             .await?;
-            let actor = change.actor.map_or($crate::Actor::System, $crate::Actor::User);
-            let act = $crate::Act { actor, ..$crate::Act::by_the_system(change.id, change.at) };
             let action = ogel_api::audit::AuditAction::OrganizationPlanChanged;
             let entry = $crate::Entry::new(change.organization, action, change.organization);
             let entry = entry.changed("plan", before, Some(change.plan));
-            $crate::audit::write_down!($tx, &act, [entry]);
+            $crate::audit::write_down!($tx, &change.act, [entry]);
         }
         before
     }};

@@ -3,7 +3,8 @@
 //! `outbox.rs`: what happened, written with it; `deliveries.rs`: what became of telling it.
 
 use crate::{
-    Act, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    audit::write_down,
     change::is_expected,
     idempotency::keep_answer,
     pool::{on_read, on_write},
@@ -12,6 +13,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    audit::AuditAction,
     id::{OrganizationId, ProjectId, WebhookId},
     organizations::Role,
     webhooks::{WebhookDisabledReason, WebhookEventType},
@@ -66,6 +68,19 @@ pub(crate) mod outbox;
 pub use deliveries::{Attempt, Attempted, NewDelivery, Verdict, WebhookDelivery};
 pub use outbox::{Emission, EmissionScope, OutboxEvent};
 
+impl Webhook {
+    fn entry(&self, action: AuditAction) -> Entry {
+        Entry::new(self.organization_id, action, self.id)
+    }
+
+    /// Where it goes, without what may be a secret: some receivers know their senders by the path.
+    fn host(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        host.rsplit('@').next().unwrap_or_default()
+    }
+}
+
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Webhook").field("id", &self.id).field("is_enabled", &self.is_enabled).finish_non_exhaustive()
@@ -114,6 +129,9 @@ impl Store {
             .bind(i64::from(most))
             .execute(&mut *tx).await?.rows_affected() > 0;
             if done {
+                let entry = new.entry(AuditAction::WebhookCreated).after("host", new.host())
+                    .after("projectId", new.project_id).after("events", &new.events);
+                write_down!(tx, act, [entry]);
                 keep_answer!(tx, act);
             }
             tx.commit().await?;
@@ -156,15 +174,21 @@ impl Store {
     /// Being switched off ends what it was still to be told; being switched on forgives.
     pub async fn update_webhook(
         &self,
+        act: &Act,
         viewer: &Viewer,
         id: WebhookId,
         change: &WebhookChange,
         expected: &Expected,
-        now: DateTime<Utc>,
     ) -> Result<Outcome<Webhook>> {
+        let now = act.at;
         let events = change.events.as_ref().map(|events| json(events.as_ref()));
         let row = on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
+            // Answers with the row as it was, and keeps it until the end.
+            let before: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE webhooks SET url = url WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(),
+                "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
+                .bind(id.0).fetch_all(&mut *tx).await?.pop();
             let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE webhooks SET url = COALESCE($5, url), description = COALESCE($6, description), \
                    events = CASE WHEN $7 THEN $8 ELSE events END, is_enabled = COALESCE($9, is_enabled), \
@@ -178,6 +202,15 @@ impl Store {
                 .fetch_all(&mut *tx).await?.pop();
             if row.is_some() && change.enabled == Some(false) {
                 sqlx::query(deliveries::END_ALL).bind(id.0).bind(now).execute(&mut *tx).await?;
+            }
+            if let (Some(before), Some(after)) = (&before, &row) {
+                let mut entry = after.entry(AuditAction::WebhookUpdated)
+                    .changed("host", before.host(), after.host()).changed("description", &before.description, &after.description)
+                    .changed("events", &before.events, &after.events).changed("enabled", before.is_enabled, after.is_enabled);
+                if before.url != after.url && before.host() == after.host() {
+                    entry = entry.after("host", after.host());
+                }
+                write_down!(tx, act, [entry]);
             }
             tx.commit().await?;
             row
@@ -203,11 +236,13 @@ impl Store {
     ) -> Result<Option<Webhook>> {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let row = seen_by!(sqlx::query_as(concat!(
-            "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7, row_version = row_version + 1 \
-             WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
-            .bind(id.0).bind(secret).bind(previous_expires_at).bind(act.at).fetch_all(&mut *tx).await?.pop();
-            if row.is_some() {
+            let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
+                "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7, row_version = row_version + 1 \
+                 WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
+                .bind(id.0).bind(secret).bind(previous_expires_at).bind(act.at).fetch_all(&mut *tx).await?.pop();
+            if let Some(row) = &row {
+                let entry = row.entry(AuditAction::WebhookSecretRotated).after("previousSecretExpiresAt", previous_expires_at);
+                write_down!(tx, act, [entry]);
                 keep_answer!(tx, act);
             }
             tx.commit().await?;
@@ -216,11 +251,25 @@ impl Store {
     }
 
     /// With its deliveries.
-    pub async fn delete_webhook(&self, viewer: &Viewer, id: WebhookId, expected: &Expected) -> Result<Outcome<()>> {
-        let done = on_write!(self, db => seen_by!(sqlx::query(concat!(
-            "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) AND ",
-            is_expected!("webhooks", "$5"))), viewer)
-            .bind(id.0).bind(expected.text()).execute(db).await?.rows_affected());
-        if done > 0 { Ok(Ok(())) } else { self.stale_or_gone_webhook(viewer, id).await }
+    pub async fn delete_webhook(
+        &self,
+        act: &Act,
+        viewer: &Viewer,
+        id: WebhookId,
+        expected: &Expected,
+    ) -> Result<Outcome<()>> {
+        let gone = on_write!(self, db => {
+            let mut tx = db.begin_with(BEGIN).await?;
+            let gone: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
+                "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) AND ",
+                is_expected!("webhooks", "$5"), " RETURNING ", columns!())), viewer)
+                .bind(id.0).bind(expected.text()).fetch_all(&mut *tx).await?.pop();
+            if let Some(row) = &gone {
+                write_down!(tx, act, [row.entry(AuditAction::WebhookDeleted).before("host", row.host())]);
+            }
+            tx.commit().await?;
+            gone.is_some()
+        });
+        if gone { Ok(Ok(())) } else { self.stale_or_gone_webhook(viewer, id).await }
     }
 }

@@ -1,6 +1,6 @@
 //! The example a first run deploys: files compiled into the binary, made into a git repository on the spot.
 
-use super::{SAMPLE_PATIENCE, caller, welcome};
+use super::{SAMPLE_PATIENCE, caller, due, welcome};
 use crate::{resources::deployments, state::App, tracker};
 use ogel_api::{
     deployments::{DeploymentStatus, NewDeployment},
@@ -58,7 +58,7 @@ async fn try_deploy(app: &App, data_dir: &Path, user: UserId, project: ProjectId
         env: None,
         tags: Some(vec!["example".to_owned()]),
     };
-    let row = deployments::deploy(app, &caller(app, user), &new).await.map_err(describe)?;
+    let row = deployments::deploy(app, due(app), &caller(app, user), &new).await.map_err(describe)?;
     let row = tracker::wait_until(app, row, SAMPLE_PATIENCE, |row| row.status.is_terminal()).await;
     if !json {
         welcome::site("The example site", &row);

@@ -22,8 +22,16 @@ pub(crate) struct Peer {
     /// Found once per connection.
     allowance: Arc<Allowance>,
     forwarded: OnceLock<Forwarded>,
-    /// The last token and its hash. The lock is the connection's alone.
-    token: Mutex<Option<(Box<str>, TokenHash)>>,
+    /// The lock is the connection's alone.
+    token: Mutex<Option<LastToken>>,
+}
+
+/// The last token that came, and its hash.
+struct LastToken {
+    text: Box<str>,
+    hash: TokenHash,
+    /// Ours, not Studio's: the two are looked up in different places.
+    is_ours: bool,
 }
 
 /// Where a request comes from.
@@ -59,25 +67,26 @@ impl Peer {
 
     /// The hash a token is looked up by; none if it cannot be one of ours.
     pub(crate) fn hash_of(&self, token: &str) -> Option<TokenHash> {
-        self.remembered_hash(token, secrets::is_well_formed)
+        self.remembered_hash(token, true)
     }
 
     /// The same for a token that others made, which may look like anything.
     pub(crate) fn hash_of_foreign(&self, token: &str) -> TokenHash {
-        self.remembered_hash(token, |_| true).unwrap_or_else(|| secrets::token_hash(token))
+        self.remembered_hash(token, false).unwrap_or_else(|| secrets::token_hash(token))
     }
 
-    fn remembered_hash(&self, token: &str, may_be: impl Fn(&str) -> bool) -> Option<TokenHash> {
+    fn remembered_hash(&self, token: &str, is_ours: bool) -> Option<TokenHash> {
         let mut last = self.token.lock();
-        if let Some((known, hash)) = &*last
+        if let Some(known) = &*last
+            && known.is_ours == is_ours
             // A proxy in front may carry many people's requests on one connection: how long this takes must not tell
             // one of them how much of another's token they have guessed.
-            && bool::from(known.as_bytes().ct_eq(token.as_bytes()))
+            && bool::from(known.text.as_bytes().ct_eq(token.as_bytes()))
         {
-            return Some(*hash);
+            return Some(known.hash);
         }
-        let hash = may_be(token).then(|| secrets::token_hash(token))?;
-        *last = Some((token.into(), hash));
+        let hash = (!is_ours || secrets::is_well_formed(token)).then(|| secrets::token_hash(token))?;
+        *last = Some(LastToken { text: token.into(), hash, is_ours });
         Some(hash)
     }
 

@@ -48,19 +48,6 @@ impl Window {
         }
     }
 
-    /// Takes one back that was counted in the current window; a window that has moved on keeps what it had.
-    pub fn give_back(&self) {
-        let mut word = self.0.load(Ordering::Relaxed);
-        while word & MAX_LIMIT > 0 {
-            match self.0.compare_exchange_weak(word, word - 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(newer) => word = newer,
-            }
-        }
-    }
-}
-
-impl Window {
     /// One that was counted and not used after all.
     pub fn give_back_at(&self, now_ms: u64, length_ms: u64) {
         let number = (now_ms / length_ms.max(1)) & 0xffff;
@@ -139,15 +126,6 @@ mod tests {
                 assert!(window.take(now, LENGTH, limit).allowed, "{limit} {first} {now}");
             }
         }
-    }
-
-    #[test]
-    fn what_is_given_back_can_be_taken_again() {
-        let window = Window::default();
-        window.give_back();
-        assert_eq!(admitted(&window, 5_000, 10, 3), 3);
-        window.give_back();
-        assert_eq!(admitted(&window, 5_000, 10, 3), 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use ogel_api::{
     auth::{
@@ -168,19 +168,30 @@ async fn logout(
     caller: Allowed<scope::Any>,
     _: Query<NoParameters>,
 ) -> Result<impl IntoResponse> {
-    if let Some(studio) = &caller.caller.studio {
+    end_own_login(&app, &context, &headers, &caller.caller).await
+}
+
+/// Ends the login that a request came with, whosever session it is.
+pub(super) async fn end_own_login(
+    app: &App,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    caller: &Caller,
+) -> Result<Response> {
+    let act = context.act(&app.world, caller.actor());
+    if let Some(studio) = &caller.studio {
         // Studio's cookie is Studio's to remove: it just stops working here.
-        crate::studio::end(&app, caller.caller.user.id, studio).await?;
+        crate::studio::end(app, &act, caller.user.id, studio).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let Some(session) = caller.caller.session_id else {
+    let Some(session) = caller.session_id else {
         let message = "an API key is not a login; delete it with `DELETE auth/api-keys/{id}` instead";
         return Err(Failure::new(ErrorCode::Forbidden, message));
     };
-    app.store.delete_session(session, caller.caller.user.id).await?;
-    app.callers.forget(caller.caller.user.id);
-    app.bridge.drop_token(caller.caller.user.id).await;
-    let name = cookie::name(&app.config(), &headers, context.peer.is_tls());
+    app.store.delete_session(&act, session, caller.user.id).await?;
+    app.callers.forget(caller.user.id);
+    app.bridge.drop_token(caller.user.id).await;
+    let name = cookie::name(&app.config(), headers, context.peer.is_tls());
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::set(name, "", 0))]).into_response())
 }
 
@@ -365,12 +376,12 @@ async fn start_session(
         token_expires_at: None,
         last_seen_at: now,
     };
-    app.store.create_session(&session).await?;
+    app.store.create_session(&context.act(&app.world, Actor::User(user_id)), &session).await?;
     if context.by_cookie
         && let Some(before) = context.identity.caller()
         && let Some(id) = before.session_id
     {
-        app.store.delete_session(id, before.user.id).await?;
+        app.store.delete_session(&context.act(&app.world, before.actor()), id, before.user.id).await?;
         app.callers.forget(before.user.id);
     }
     let name = cookie::name(&app.config(), headers, context.peer.is_tls());

@@ -126,8 +126,7 @@ async fn change_subscription(
     organization(&app, &caller.caller, id, rule::CHANGE_SUBSCRIPTION).await?;
     let plan = known(body.plan)?;
     PaymentProvider::of(&app.config()).may_change_plan(id)?;
-    let actor = Some(caller.caller.user.id);
-    let change = PlanChange { id: app.world.uuid(), organization: id, plan, actor, at: app.world.now() };
+    let change = PlanChange { id: app.world.uuid(), organization: id, plan, act: caller.act(&app) };
     app.store.change_plan(&change).await?.ok_or_else(|| Error::not_found("organization", id))?;
     billing::plan_changed(&app);
     subscription(&app, id, plan).await

@@ -121,7 +121,7 @@ async fn cancel_build(
     _: Query<NoParameters>,
 ) -> Result<(StatusCode, Json<Build>)> {
     let found = visible(&app, &caller.caller.viewer, id).await?;
-    let (row, under_way) = deployments::cancel(&app, &caller.caller, found).await?;
+    let (row, under_way) = deployments::cancel(&app, &caller.act(&app), found).await?;
     let status = if under_way.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(wire(&row))))
 }

@@ -35,7 +35,7 @@ use ogel_api::{
     operations::{Operation, OperationKind},
     organizations::Role,
 };
-use ogel_store::{DeploymentFilter, StoreError, Viewer};
+use ogel_store::{Act, DeploymentFilter, StoreError, Viewer};
 use std::{sync::Arc, time::Duration};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -166,7 +166,7 @@ async fn create_deployment(
     made: Made,
     Json(body): Json<NewDeployment>,
 ) -> Result<Response> {
-    let row = start(&app, &caller.caller, made, &body, None).await?;
+    let row = start(&app, caller.act(&app), &caller.caller, made, &body, None).await?;
     Ok(accepted(&app, row).await)
 }
 
@@ -190,14 +190,20 @@ async fn accepted(app: &App, row: Arc<ogel_store::Deployment>) -> Response {
 
 /// Writes the row and sets its work going. The row comes first: from here on a crash loses nothing. Also how
 /// `ogeld dev` deploys its example.
-pub(crate) async fn deploy(app: &App, caller: &Caller, body: &NewDeployment) -> Result<Arc<ogel_store::Deployment>> {
-    start(app, caller, Made::without_key(app), body, None).await
+pub(crate) async fn deploy(
+    app: &App,
+    act: Act,
+    caller: &Caller,
+    body: &NewDeployment,
+) -> Result<Arc<ogel_store::Deployment>> {
+    start(app, act, caller, Made::without_key(app), body, None).await
 }
 
 /// The same under this id, perhaps as the repetition of another one. One that is there already was made by an earlier
 /// attempt of the same request.
 async fn start(
     app: &App,
+    act: Act,
     caller: &Caller,
     made: Made,
     body: &NewDeployment,
@@ -243,8 +249,10 @@ async fn start(
         redeploy_of,
         caps,
         created_by: caller.user.id,
-        created_at: app.world.now(),
+        created_at: act.at,
         hold: work::hold(app),
+        act,
+        env_names: body.env.iter().flat_map(|env| env.keys().cloned()).collect(),
     };
     match app.store.create_deployment(&new).await {
         Ok(row) => {
@@ -288,7 +296,7 @@ async fn cancel_deployment(
     _: Query<NoParameters>,
 ) -> Result<(StatusCode, Json<Deployment>)> {
     let found = visible(&app, &caller.caller.viewer, id).await?;
-    let (row, under_way) = cancel(&app, &caller.caller, found).await?;
+    let (row, under_way) = cancel(&app, &caller.act(&app), found).await?;
     Ok(match under_way {
         None => (StatusCode::OK, Json(wire(&row))),
         Some(operation) => (StatusCode::ACCEPTED, Json(wire_pending(&row, operation))),
@@ -298,7 +306,7 @@ async fn cancel_deployment(
 /// Also how a build is canceled: it is the same work under another name. The operation, if it is not done yet.
 pub(super) async fn cancel(
     app: &App,
-    caller: &Caller,
+    act: &Act,
     (row, role): (ogel_store::Deployment, Role),
 ) -> Result<(Arc<ogel_store::Deployment>, Option<OperationId>)> {
     rule::CANCEL_DEPLOYMENT.permit(role)?;
@@ -308,7 +316,7 @@ pub(super) async fn cancel(
         status if status.is_terminal() => return Err(not_cancelable(status)),
         _ => {
             let operation = OperationId(app.world.uuid());
-            app.store.request_cancel(id, operation, caller.user.id, app.world.now()).await?.unwrap_or(row)
+            app.store.request_cancel(act, id, operation).await?.unwrap_or(row)
         }
     };
     tracker::nudge(app, id).await?;
@@ -343,7 +351,7 @@ async fn delete_deployment(
     Path(id): Path<DeploymentId>,
     _: Query<NoParameters>,
 ) -> Result<Response> {
-    let caller = &caller.caller;
+    let (act, caller) = (caller.act(&app), &caller.caller);
     let (row, role) = visible(&app, &caller.viewer, id).await?;
     rule::DELETE_DEPLOYMENT.permit(role)?;
     if !row.status.is_terminal() {
@@ -354,7 +362,7 @@ async fn delete_deployment(
         kind: OperationKind::DeleteDeployment,
         project: row.project_id,
         deployment: Some(id),
-        by: Some(caller.user.id),
+        act: Some(&act),
         reason: None,
     };
     Ok(deleted(doing::done(&app, &asked).await?))

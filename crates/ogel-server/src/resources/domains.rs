@@ -22,13 +22,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use ogel_api::{
+    audit::AuditAction,
     domains::{DnsRecord, Domain, DomainList, DomainStatus, NewDomain, UpdateDomain},
     error::{Error, ErrorCode},
     id::{DomainId, ProjectId, SiteId},
     webhooks::WebhookEventType,
 };
 use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
-use ogel_store::{Emission, EmissionScope, GhostObject, ObjectKind};
+use ogel_store::{Act, Emission, EmissionScope, Entry, GhostObject, ObjectKind};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -236,6 +237,11 @@ async fn create_domain(
     let made = acting!(&app, acting, |credential, at| app.ghost.create_domain(context.call(), credential, at, &new));
     match made {
         Ok(answer) => {
+            let entry = Entry::new(access.project.organization_id, AuditAction::DomainCreated, id)
+                .after("projectId", project)
+                .after("domain", &name)
+                .after("siteId", body.site_id);
+            app.store.record(&caller.act(&app), entry).await?;
             let document = answer.read()?;
             app.store.emit(&emission(&app, id, project, Some(&document.domain), WebhookEventType::DomainAdded)).await?;
             let response = shown(&app, StatusCode::CREATED, id, project, document).await?;
@@ -281,7 +287,10 @@ async fn update_domain(
             acting!(&app, acting, |credential, at| ghost.update_domain(context.call(), credential, at, at_ghost, site))
         }
     };
-    answered(&app, id, object.project_id, changed).await
+    let entry = Entry::new(access.project.organization_id, AuditAction::DomainUpdated, id);
+    let entry = body.site_id.map(|site| entry.after("siteId", site));
+    let act = caller.act(&app);
+    answered(&app, id, object.project_id, changed, |_| entry.map(|entry| (act, entry))).await
 }
 
 /// What webhooks are told of a domain.
@@ -290,18 +299,23 @@ fn emission(app: &App, id: DomainId, project: ProjectId, domain: Option<&str>, k
     Emission { scope: EmissionScope::Project(project), kind, data, at: app.world.now() }
 }
 
-/// The answer to a change; one that failed may have been done all the same.
+/// The answer to a change, and what is written down of it; one that failed may have been done all the same.
 async fn answered(
     app: &App,
     id: DomainId,
     project: ProjectId,
     changed: Result<ogel_ghost::Answer<DomainDoc<'static>>, ogel_ghost::GhostError>,
+    entry: impl FnOnce(&DomainDoc<'_>) -> Option<(Act, Entry)>,
 ) -> Result<Response> {
     if changed.is_err() {
         responses::changed(app, project, DOMAINS).await;
     }
     let answer = changed.map_err(|error| refused(error, "domain", id))?;
-    let response = shown(app, StatusCode::OK, id, project, answer.read()?).await?;
+    let document = answer.read()?;
+    if let Some((act, entry)) = entry(&document) {
+        app.store.record(&act, entry).await?;
+    }
+    let response = shown(app, StatusCode::OK, id, project, document).await?;
     Ok(responses::after_change(app, project, DOMAINS, response).await)
 }
 
@@ -330,7 +344,9 @@ async fn verify_domain(
             app.store.emit(&emission(&app, id, object.project_id, Some(&document.domain), verified)).await?;
         }
     }
-    answered(&app, id, object.project_id, checked).await
+    let entry = Entry::new(access.project.organization_id, AuditAction::DomainChecked, id);
+    let act = caller.act(&app);
+    answered(&app, id, object.project_id, checked, |document| Some((act, entry.after("status", document.status)))).await
 }
 
 /// Removes a domain, which is no longer served. Takes the role developer.
@@ -357,6 +373,9 @@ async fn delete_domain(
     }
     match outcome {
         Ok(()) => {
+            let entry = Entry::new(access.project.organization_id, AuditAction::DomainDeleted, id)
+                .before("projectId", object.project_id);
+            app.store.record(&caller.act(&app), entry).await?;
             let response = StatusCode::NO_CONTENT.into_response();
             Ok(responses::after_change(&app, object.project_id, DOMAINS, response).await)
         }

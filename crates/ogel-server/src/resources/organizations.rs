@@ -218,6 +218,7 @@ async fn restore_organization(
         // One that is not deleted is as it should be.
         None => {
             let row = visible(&app, viewer, id).await?;
+            refuse_project_key(viewer)?;
             rule::RESTORE_ORGANIZATION.permit(row.1)?;
             row
         }

@@ -23,12 +23,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use ogel_api::{
+    audit::AuditAction,
     error::{Error, ErrorCode},
     id::{ProjectId, SiteId},
     sites::{NewSite, Site, SiteList, UpdateSite},
 };
 use ogel_ghost::{SiteDoc, SiteFields};
-use ogel_store::{GhostObject, ObjectKind};
+use ogel_store::{Entry, GhostObject, ObjectKind};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -191,6 +192,10 @@ async fn create_site(
     let made = acting!(&app, acting, |credential, at| app.ghost.create_site(context.call(), credential, at, &fields));
     match made {
         Ok(answer) => {
+            let entry = Entry::new(access.project.organization_id, AuditAction::SiteCreated, id)
+                .after("projectId", body.project_id)
+                .after("name", &name);
+            app.store.record(&caller.act(&app), entry).await?;
             let response = (StatusCode::CREATED, Json(wire(id, body.project_id, answer.read()?))).into_response();
             Ok(responses::after_change(&app, body.project_id, SITES, response).await)
         }
@@ -240,6 +245,8 @@ async fn update_site(
         responses::changed(&app, object.project_id, SITES).await;
     }
     let answer = changed.map_err(|error| refused(error, "site", id))?;
+    let entry = Entry::new(access.project.organization_id, AuditAction::SiteUpdated, id);
+    app.store.record(&caller.act(&app), changed_fields(entry, &body)).await?;
     let response = Json(wire(id, object.project_id, answer.read()?)).into_response();
     Ok(responses::after_change(&app, object.project_id, SITES, response).await)
 }
@@ -267,6 +274,9 @@ async fn delete_site(
     }
     match outcome {
         Ok(()) => {
+            let entry = Entry::new(access.project.organization_id, AuditAction::SiteDeleted, id)
+                .before("projectId", object.project_id);
+            app.store.record(&caller.act(&app), entry).await?;
             let response = StatusCode::NO_CONTENT.into_response();
             Ok(responses::after_change(&app, object.project_id, SITES_AND_DOMAINS, response).await)
         }
@@ -275,4 +285,22 @@ async fn delete_site(
             Err(failure)
         }
     }
+}
+
+/// What was asked for, for the log. Ghost knows what was there before.
+fn changed_fields(entry: Entry, body: &UpdateSite) -> Entry {
+    let fields = [
+        ("framework", &body.framework),
+        ("repoUrl", &body.repo_url),
+        ("productionBranch", &body.production_branch),
+        ("rootDirectory", &body.root_directory),
+        ("installCommand", &body.install_command),
+        ("buildCommand", &body.build_command),
+        ("outputDirectory", &body.output_directory),
+    ];
+    let named = body.name.iter().fold(entry, |entry, name| entry.after("name", name));
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+        .fold(named, |entry, (name, value)| entry.after(name, value))
 }

@@ -4,18 +4,21 @@ mod account;
 
 use super::{
     auth::{sessions::__path_change_password, sessions::change_password, wire_user},
+    organizations::audit_log,
     shared::{self, refused},
 };
 use crate::{
     caller::{Allowed, scope},
     error::Result,
-    extract::{Json, NoParameters, Query, Versioned},
+    extract::{Json, NoParameters, Parameters, Query, Versioned},
     pipeline::IfMatch,
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
 use ogel_api::{
+    audit::AuditLog,
     error::Error,
+    time::Timestamp,
     users::{UpdateUser, User},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -24,6 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(get_me, update_me, account::delete_account))
         .routes(routes!(account::export_account))
+        .routes(routes!(get_own_audit_log))
         .routes(routes!(revoke_all_sessions))
         .routes(routes!(change_password))
 }
@@ -51,6 +55,7 @@ async fn update_me(
     IfMatch(expected): IfMatch,
     Json(body): Json<UpdateUser>,
 ) -> Result<Versioned<User>> {
+    caller.caller.refuse_bound_key()?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
     let id = caller.caller.user.id;
     let user = app.store.update_user(&caller.act(&app), id, name.as_deref(), &expected).await?;
@@ -68,6 +73,38 @@ async fn revoke_all_sessions(
     caller: Allowed<scope::UsersWrite>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    crate::studio::end_all(&app, caller.caller.user.id).await?;
+    caller.caller.refuse_bound_key()?;
+    crate::studio::end_all(&app, &caller.act(&app), caller.caller.user.id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What was done to the caller's own account, newest first: logins, API keys that are bound to no organization, the password. What
+/// they did in organizations stands in the organizations' logs.
+#[utoipa::path(get, path = "/users/me/audit-log", operation_id = "get_own_audit_log", tag = "users",
+    params(("action" = Option<String>, Query), ("target" = Option<String>, Query, description = "The id of the thing that was changed"),
+        ("createdAfter" = Option<Timestamp>, Query), ("createdBefore" = Option<Timestamp>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = AuditLog)), security(("bearer" = [])))]
+async fn get_own_audit_log(
+    State(app): State<App>,
+    caller: Allowed<scope::UsersRead>,
+    Query(OwnParts(query)): Query<OwnParts>,
+) -> Result<Json<AuditLog>> {
+    caller.caller.refuse_bound_key()?;
+    let filters = format!("{:?}", query.filter);
+    let request = query.page.request(&filters)?;
+    let page = app.store.acted(caller.caller.user.id, false, &query.filter, &request).await?;
+    let pagination = shared::pagination(&page, &filters);
+    Ok(Json(AuditLog { entries: page.rows.iter().map(audit_log::wire).collect(), pagination }))
+}
+
+/// As for an organization's log, but one has only oneself here.
+#[derive(Default)]
+struct OwnParts(audit_log::Parts);
+
+impl Parameters for OwnParts {
+    const KNOWN: &'static [&'static str] = &["action", "target", "createdAfter", "createdBefore", "limit", "cursor"];
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.0.set(name, value)
+    }
 }

@@ -269,7 +269,7 @@ async fn update_webhook(
         events: body.events.map(|wanted| wanted.map(events).transpose()).transpose()?,
         enabled: body.enabled,
     };
-    let outcome = app.store.update_webhook(viewer, id, &change, &expected, app.world.now()).await?;
+    let outcome = app.store.update_webhook(&caller.act(&app), viewer, id, &change, &expected).await?;
     let row = outcome.map_err(|refusal| refused(refusal, "webhook", id))?;
     Ok(Versioned(row.row_version, wire(&row)))
 }
@@ -287,7 +287,7 @@ async fn delete_webhook(
 ) -> Result<StatusCode> {
     let viewer = &caller.caller.viewer;
     allowed(&app, viewer, id, rule::DELETE_WEBHOOK).await?;
-    let outcome = app.store.delete_webhook(viewer, id, &expected).await?;
+    let outcome = app.store.delete_webhook(&caller.act(&app), viewer, id, &expected).await?;
     outcome.map_err(|refusal| refused(refusal, "webhook", id))?;
     Ok(StatusCode::NO_CONTENT)
 }

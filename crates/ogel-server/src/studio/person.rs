@@ -95,7 +95,8 @@ async fn welcome(app: &App, claims: &Claims, unknown: Unknown) -> Result<User> {
     // Twice: another request, or another process, may make the account between looking and making.
     for _ in 0..2 {
         if let Some(user) = app.store.user_by_email(&email).await? {
-            let stayed = app.store.link_studio_user(&claims.subject, user.id, app.world.now()).await?;
+            let act = Act::by_the_system(app.world.uuid(), app.world.now());
+            let stayed = app.store.link_studio_user(&act, &claims.subject, user.id).await?;
             app.callers.forget(stayed);
             tracing::info!(user.id = %stayed, "somebody from Studio was linked by their verified e-mail address");
             return app.store.user(stayed).await?.ok_or_else(refused);

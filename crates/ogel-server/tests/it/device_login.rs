@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-async fn form(api: &Api, path: &str, fields: &[(&str, &str)]) -> Answer {
+pub(crate) async fn form(api: &Api, path: &str, fields: &[(&str, &str)]) -> Answer {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let request = api.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
     api.send(request.body(body)).await

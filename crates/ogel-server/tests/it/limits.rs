@@ -79,8 +79,8 @@ async fn a_better_plan_raises_the_limit_without_a_new_key() {
     assert_eq!(admitted(&key, 12).await, 10);
     let organization = ada.get("/organizations").await.expect(200);
     let id = organization["organizations"][0]["id"].as_str().unwrap().parse().unwrap();
-    let (change, at) = (app.app.world.uuid(), app.app.world.now());
-    let change = PlanChange { id: change, organization: id, plan: Plan::Team, actor: None, at };
+    let act = ogel_store::Act::by_the_system(app.app.world.uuid(), app.app.world.now());
+    let change = PlanChange { id: app.app.world.uuid(), organization: id, plan: Plan::Team, act };
     app.app.store.change_plan(&change).await.unwrap();
     let limit = eventually("the plan shows", || async {
         let headers = key.get("/auth/session").await.headers;

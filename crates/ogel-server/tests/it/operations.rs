@@ -360,6 +360,7 @@ on_both! {
             requested_by: None,
             reason: None,
             created_at: now,
+            act: None,
         };
         // Of a process that has died since.
         let hold = ogel_store::Hold { owner: app.app.world.uuid(), until: now };

@@ -49,11 +49,19 @@ on_both! {
         warm(&app, &ada).await;
         warm(&app, &eve).await;
         expire_silently(&app, "eve").await;
-        app.app.store.delete_session(session, user).await.unwrap();
+        let act = ogel_store::Act::by_the_system(app.app.world.uuid(), app.app.world.now());
+        app.app.store.delete_session(&act, session, user).await.unwrap();
         let took = until(&ada, "/users/me", 401).await;
         assert!(took < SOON, "{took:?}");
-        // Once only: when her own use of it is written down, she is looked up again.
-        eve.get("/users/me").await.expect(200);
+        // Writing down that credentials were used makes nobody be looked up again.
+        app.app.world.clock.advance(chrono::TimeDelta::minutes(2));
+        for _ in 0..3 {
+            eve.get("/users/me").await.expect(200);
+            app.app.uses.flush(&app.app).await.unwrap();
+            let now = tokio::time::Instant::now().into_std();
+            let heard = async || app.app.identities.is_current(now, Duration::ZERO).then_some(());
+            eventually("the database's changes to be read", heard).await;
+        }
         app.app.callers.forget_all();
         eve.get("/users/me").await.expect_error(401, "CREDENTIAL_EXPIRED");
     }

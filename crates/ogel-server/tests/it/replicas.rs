@@ -141,3 +141,60 @@ async fn a_redis_whose_master_dies_is_used_again_through_its_replica_without_a_r
     other.stop().await;
     app.stop().await;
 }
+
+/// Ten wrong passwords in a quarter of an hour, wherever they are tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_at_every_replica_is_worth_no_more_than_at_one() {
+    let app = shared(Database::Postgres).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let here = ada.with_token(None);
+    let there = other.api(&here);
+    let login = async |at: &ogel_testkit::Api, password: &str| {
+        let body = json!({ "email": "ada@example.com", "password": password });
+        at.post("/auth/login", body).await.status.as_u16()
+    };
+    // Right ones do not count, at whichever.
+    for _ in 0..8 {
+        assert_eq!((login(&here, "correct horse").await, login(&there, "correct horse").await), (200, 200));
+    }
+    // Nobody is logged in from here, so there are no tries besides.
+    app.at_database("DELETE FROM sessions").await;
+    let mut said = Vec::new();
+    for n in 0..8 {
+        said.push(login(&here, &format!("wrong {n}")).await);
+        said.push(login(&there, &format!("wrong {n}")).await);
+    }
+    assert_eq!(said.iter().filter(|status| **status == 401).count(), 10, "{said:?}");
+    assert_eq!(said[10..], [429; 6], "{said:?}");
+    other.stop().await;
+    app.stop().await;
+}
+
+/// Without a Redis each counts for itself, and nobody is let in or shut out by what cannot be asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_are_counted_where_no_redis_answers() {
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    let app = TestApp::start_with(Database::Sqlite, |config| config.redis.url = Secret::new(url)).await;
+    connected(&app.app).await;
+    app.sign_up("ada").await;
+    app.at_database("DELETE FROM sessions").await;
+    let login = async || {
+        let body = json!({ "email": "ada@example.com", "password": "wrong" });
+        app.anonymous().post("/auth/login", body).await.status.as_u16()
+    };
+    for _ in 0..4 {
+        assert_eq!(login().await, 401);
+    }
+    redis.kill();
+    let mut said = Vec::new();
+    for _ in 0..8 {
+        said.push(login().await);
+    }
+    // What was counted together counts on.
+    assert_eq!(said, [401, 401, 401, 401, 401, 401, 429, 429]);
+    app.stop().await;
+}

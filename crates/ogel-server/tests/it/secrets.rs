@@ -18,6 +18,7 @@ const WRONG_PASSWORD: &str = "canary wrong password 11c2";
 const ENVIRONMENT: &str = "canary-environment-value-5b7d";
 const IN_URL: &str = "canary-in-a-url-e0a9";
 const IN_REPOSITORY: &str = "canary-in-a-repository-url-31bf";
+const MAIL_PASSWORD: &str = "canary-mail-password-c4e1";
 const MISTYPED: &str = "ogel_canaryMistypedKey000000000000000000000000000000000000";
 
 /// The real binary, beside a service that shares its database and its Ghost.
@@ -27,6 +28,8 @@ struct Ogeld {
     base: String,
     operations: String,
     access_log: std::path::PathBuf,
+    /// A key that only opens.
+    older_key: String,
 }
 
 impl Ogeld {
@@ -34,12 +37,18 @@ impl Ogeld {
         let config = app.app.config();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let access_log = app.folder.path().join("access-of-the-binary.log");
+        let older_key = ogel_server::secrets::Sealer::new_key(&ogel_server::world::Entropy::System);
+        // Nobody listens there, so that what went wrong is told.
+        let mail = format!("smtp://canary:{MAIL_PASSWORD}@{free}?tls=required");
         let mut child = Command::new(env!("CARGO_BIN_EXE_ogeld"))
             .arg("serve")
             .env("DATABASE_URL", config.database.url.expose())
             .env("OGEL_GHOST_API_URL", &config.ghost.url)
             .env("OGEL_GHOST_API_KEY", config.ghost.api_key.expose())
             .env("OGEL_ENCRYPTION_KEY", config.secrets.encryption_key.expose())
+            .env("OGEL_OLDER_ENCRYPTION_KEYS", &older_key)
+            .env("OGEL_MAIL_URL", mail)
+            .env("OGEL_MAIL_FROM", "Ogel <ogel@example.com>")
             .env("OGEL_STUDIO_SESSIONS", "jwt")
             .env("AUTH_SECRET", STUDIO_SECRET)
             .env("OGEL_GHOST_WEBHOOK_SECRET", HOOK_SECRET)
@@ -49,6 +58,7 @@ impl Ogeld {
             .env("OGEL_LOG", "trace")
             .env("OGEL_ALLOW_FILE_URLS", "true")
             .env("OGEL_ALLOW_PRIVATE_HOSTS", "true")
+            .env("OGEL_WEBHOOKS_ALLOW_PRIVATE_HOSTS", "true")
             .envs(LIMITS.map(|name| (name, "0")))
             .stderr(Stdio::piped())
             .spawn()
@@ -69,7 +79,7 @@ impl Ogeld {
             Some(format!("http://{}/api/v2", line["address"].as_str().unwrap()))
         })
         .await;
-        Self { child, log, base, operations: format!("http://{free}"), access_log }
+        Self { child, log, base, operations: format!("http://{free}"), access_log, older_key }
     }
 
     /// Everything it has said, once it has ended.
@@ -196,6 +206,77 @@ async fn full_run(app: &TestApp, ogeld: &Ogeld, answers: &mut Answers) -> Vec<(&
     answers.keep(ada.get(&format!("/sites/{}", text(&site["id"]))).await);
     answers.keep(ada.get(&format!("/sites?projectId={project}")).await);
 
+    // A login on another device, with the tokens that renew it: used, used twice, ended.
+    let form = async |path: &str, pairs: &[(&str, &str)]| crate::device_login::form(&anonymous, path, pairs).await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let started = Answers::passed_by(form("/auth/device/code", &[("client_id", "ogel-cli")]).await);
+    let code = text(&started["device_code"]);
+    answers.keep(ada.post("/auth/device/approve", json!({ "userCode": started["user_code"] })).await);
+    let redeem = [("grant_type", device), ("device_code", code.as_str()), ("client_id", "ogel-cli")];
+    let first = Answers::passed_by(form("/auth/token", &redeem).await);
+    answers.keep(form("/auth/token", &redeem).await);
+    let refresh = text(&first["refresh_token"]);
+    let renew = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("client_id", "ogel-cli")];
+    let second = Answers::passed_by(form("/auth/token", &renew).await);
+    answers.keep(anonymous.with_token(second["access_token"].as_str()).get("/auth/sessions").await);
+    answers.keep(form("/auth/token", &renew).await);
+    answers.keep(form("/auth/revoke", &[("token", second["refresh_token"].as_str().unwrap())]).await);
+    secrets.push(("a device code", code));
+    for (what, token) in [
+        ("a device's token", &first["access_token"]),
+        ("a refresh token", &first["refresh_token"]),
+        ("a device's next token", &second["access_token"]),
+        ("the next refresh token", &second["refresh_token"]),
+    ] {
+        secrets.push((what, text(token)));
+    }
+
+    // A webhook that is told things, and told them again with another secret.
+    let hook = json!({ "url": "http://127.0.0.1:9/hook", "projectId": project });
+    let hook = Answers::passed_by(ada.post("/webhooks", hook).await);
+    let hook_path = format!("/webhooks/{}", text(&hook["webhook"]["id"]));
+    secrets.push(("a webhook's secret", text(&hook["secret"])));
+    let delivery = answers.keep(ada.post(&format!("{hook_path}/test"), json!({})).await);
+    let delivery = format!("{hook_path}/deliveries/{}", text(&delivery["id"]));
+    eventually("it was tried", || async {
+        let tried =
+            ada.get(&delivery).await.expect(200)["delivery"]["attempts"].as_array().is_some_and(|all| !all.is_empty());
+        tried.then_some(())
+    })
+    .await;
+    let rotated = Answers::passed_by(ada.post(&format!("{hook_path}/rotate-secret"), json!({})).await);
+    secrets.push(("a webhook's next secret", text(&rotated["secret"])));
+    for path in [&hook_path, &delivery] {
+        answers.keep(ada.get(path).await);
+    }
+
+    // An invitation that goes out by mail, which fails at one process and succeeds at the other.
+    let organization = text(&answers.keep(ada.get("/organizations").await)["organizations"][0]["id"]);
+    let invitation = json!({ "email": "guest@example.com", "role": "viewer" });
+    answers.keep(ada.post(&format!("/organizations/{organization}/invitations"), invitation).await);
+    eventually("the mail could not be sent", || async {
+        ogeld.log.lock().contains("mail could not be sent").then_some(())
+    })
+    .await;
+    let mail = eventually("the mail is sent by the other process", || async {
+        app.app.world.clock.advance(chrono::TimeDelta::minutes(1));
+        let folder = std::fs::read_dir(app.folder.path().join("mail")).ok()?;
+        let mails = folder.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+        mails.into_iter().find(|mail| mail.contains("To: guest@example.com"))
+    })
+    .await;
+    let token = mail.split_whitespace().find(|word| word.starts_with("ogeli_")).unwrap().to_owned();
+    let guest = json!({ "email": "guest@example.com", "password": PASSWORD, "name": "Guest" });
+    let guest = Answers::passed_by(anonymous.post("/auth/signup", guest).await);
+    let guest = anonymous.with_token(guest["session"]["token"].as_str());
+    answers.keep(ada.post(&format!("/invitations/{token}/accept"), json!({})).await);
+    answers.keep(guest.post(&format!("/invitations/{token}/accept"), json!({})).await);
+    secrets.push(("an invitation's token", token));
+    for path in ["/users/me/export", "/users/me/audit-log"] {
+        answers.keep(ada.get(path).await);
+    }
+    answers.keep(ada.get(&format!("/organizations/{organization}/audit-log?limit=100")).await);
+
     // What the platform itself uses.
     let row = app.app.store.ghost_project(project.parse().unwrap()).await.unwrap().unwrap();
     let plain = app.app.sealer.open(&format!("ghost key of {project}"), &row.ogel_api_key).unwrap();
@@ -220,6 +301,8 @@ async fn nothing_leaks(database: Database) {
         ("Studio's secret", STUDIO_SECRET),
         ("the secret of Ghost's webhooks", HOOK_SECRET),
         ("Ghost's platform key", config.ghost.api_key.expose()),
+        ("the mail server's password", MAIL_PASSWORD),
+        ("an older encryption key", &ogeld.older_key.clone()),
         ("the encryption key", config.secrets.encryption_key.expose()),
     ] {
         secrets.push((what, secret.to_owned()));

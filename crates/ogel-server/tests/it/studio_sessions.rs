@@ -263,6 +263,35 @@ with_studio_on_both! {
         app.anonymous().with_token(key["secret"].as_str()).get("/users/me").await.expect(200);
     }
 
+    async fn the_current_session_may_be_one_of_studios_and_ends_at_every_replica_within_a_second(app: TestApp) {
+        let replica = app.replica().await;
+        let ada = app.sign_up("ada").await;
+        let id = uuid_of(&ada).await;
+        let session = |jti: &str| app.anonymous().with_token(Some(&token(&claims(&app, &id, &json!({ "jti": jti })))));
+        let (one, two) = (session("one"), session("two"));
+        let (one_there, two_there, ours_there) = (replica.api(&one), replica.api(&two), replica.api(&ada));
+        for caller in [&one, &two, &one_there, &two_there, &ours_there] {
+            caller.get("/users/me").await.expect(200);
+        }
+        one.delete("/auth/sessions/current").await.expect(204);
+        let ended = std::time::Instant::now();
+        one.get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
+        eventually("it ends at the other replica", || async { (one_there.get("/users/me").await.status == 401).then_some(()) }).await;
+        assert!(ended.elapsed() < std::time::Duration::from_secs(1), "{:?}", ended.elapsed());
+        for (who, caller) in [("two", &two), ("two there", &two_there), ("ours there", &ours_there)] {
+            assert_eq!(caller.get("/users/me").await.status, 200, "{who}");
+        }
+        // One of ours is meant as well.
+        ours_there.delete("/auth/sessions/current").await.expect(204);
+        let ended = std::time::Instant::now();
+        eventually("ours ends here", || async { (ada.get("/users/me").await.status == 401).then_some(()) }).await;
+        assert!(ended.elapsed() < std::time::Duration::from_secs(1), "{:?}", ended.elapsed());
+        two.get("/users/me").await.expect(200);
+        let log = two.get("/users/me/audit-log?action=session.ended").await.expect(200);
+        assert_eq!(log["entries"].as_array().unwrap().len(), 2, "{log}");
+        replica.stop().await;
+    }
+
     async fn many_first_requests_at_once_make_one_account(app: TestApp) {
         let mut config = Config::clone(&app.app.config());
         config.studio_sessions.unknown_users = "create".to_owned();

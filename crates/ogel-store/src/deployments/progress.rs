@@ -2,7 +2,8 @@
 //! a row backwards, with the event that says so.
 
 use crate::{
-    Deployment, Ending, NewOperation, Promotion, Result, Store,
+    Act, Deployment, Ending, Entry, NewOperation, Promotion, Result, Store,
+    audit::write_down,
     events::{ADD_ONCE, Said, add_event},
     operations::{add_operation, end_operation_of},
     pool::on_write,
@@ -11,10 +12,11 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
+    audit::AuditAction,
     billing::Metric,
     deployments::{DeploymentEventType, DeploymentStatus},
     error::ErrorCode,
-    id::{DeploymentId, OperationId, UserId},
+    id::{DeploymentId, OperationId, OrganizationId},
     operations::OperationKind,
 };
 
@@ -177,6 +179,7 @@ impl Store {
                         actor: None,
                         reason: Some(FIRST_SUCCESS),
                         at: now,
+                        act: None,
                     };
                     row = put_into_production!(tx, &promotion).or(row);
                 }
@@ -190,11 +193,11 @@ impl Store {
     /// the row has ended.
     pub async fn request_cancel(
         &self,
+        act: &Act,
         id: DeploymentId,
         operation: OperationId,
-        actor: UserId,
-        now: DateTime<Utc>,
     ) -> Result<Option<Deployment>> {
+        let (actor, now) = (act.user(), act.at);
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
             let row: Option<Deployment> = sqlx::query_as(concat!(
@@ -202,19 +205,25 @@ impl Store {
                  WHERE id = $1 AND status IN ('pending', 'building') RETURNING ", columns!()))
                 .bind(id.0).bind(now).fetch_all(&mut *tx).await?.pop();
             if let Some(row) = &row {
-                let said = Said { actor: Some(actor), ..Said::default() };
+                let said = Said { actor, ..Said::default() };
                 add_event!(tx, ADD_ONCE, id, DeploymentEventType::CancelRequested, said, now);
                 let operation = NewOperation {
                     id: operation,
                     kind: OperationKind::CancelDeployment,
                     project_id: row.project_id,
                     deployment_id: Some(id),
-                    requested_by: Some(actor),
+                    requested_by: actor,
                     reason: None,
                     created_at: now,
+                    act: Some(act),
                 };
                 // Asked for before and still under way: that one goes on.
-                let _is_new = add_operation!(tx, &operation);
+                if add_operation!(tx, &operation) {
+                    let organization: uuid::Uuid = sqlx::query_scalar("SELECT organization_id FROM projects WHERE id = $1")
+                        .bind(row.project_id.0).fetch_one(&mut *tx).await?;
+                    let entry = Entry::new(OrganizationId(organization), AuditAction::DeploymentCancelRequested, id);
+                    write_down!(tx, act, [entry]);
+                }
             }
             tx.commit().await?;
             row

@@ -256,7 +256,7 @@ on_both! {
                 let late = Progress { error: Some("late".to_owned()), ..Progress::to(next) };
                 assert_eq!(bench.store.record_progress(made.id, &late, at(2)).await.unwrap(), None);
             }
-            assert_eq!(bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(2)).await.unwrap(), None);
+            assert_eq!(bench.store.request_cancel(&act(&person.user, 2), made.id, OperationId(id())).await.unwrap(), None);
             bench.store.record_submission(made.id, "late", at(2)).await.unwrap();
             assert_eq!(bench.store.deployment_for_follower(made.id).await.unwrap(), Some(ended));
         }
@@ -307,11 +307,11 @@ on_both! {
     async fn a_wish_to_cancel_is_dated_once_and_changes_no_status(bench: Bench) {
         let person = bench.person().await;
         let made = bench.deployment_of(&person).await;
-        bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(1)).await.unwrap().unwrap();
+        bench.store.request_cancel(&act(&person.user, 1), made.id, OperationId(id())).await.unwrap().unwrap();
         bench.store.record_progress(made.id, &Progress::to(DeploymentStatus::Building), at(2)).await.unwrap().unwrap();
-        let row = bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(3)).await.unwrap().unwrap();
+        let row = bench.store.request_cancel(&act(&person.user, 3), made.id, OperationId(id())).await.unwrap().unwrap();
         assert_eq!((row.cancel_requested_at, row.status), (Some(at(1)), DeploymentStatus::Building));
-        assert_eq!(bench.store.request_cancel(DeploymentId(id()), OperationId(id()), person.user.id, at(4)).await.unwrap(), None);
+        assert_eq!(bench.store.request_cancel(&act(&person.user, 4), DeploymentId(id()), OperationId(id())).await.unwrap(), None);
     }
 
     async fn everybodys_unfinished_deployments_are_counted(bench: Bench) {

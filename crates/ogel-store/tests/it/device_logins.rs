@@ -39,8 +39,8 @@ async fn let_in(bench: &Bench, person: &Person) -> (Session, [u8; 32]) {
         ..session(&person.user)
     };
     let refresh = hash();
-    assert!(bench.store.redeem_device_login(&login, &session, &refresh).await.unwrap());
-    assert!(!bench.store.redeem_device_login(&login, &session, &hash()).await.unwrap(), "once");
+    assert!(bench.store.redeem_device_login(&due(0), &login, &session, &refresh).await.unwrap());
+    assert!(!bench.store.redeem_device_login(&due(0), &login, &session, &hash()).await.unwrap(), "once");
     (session, refresh)
 }
 
@@ -98,7 +98,7 @@ on_both! {
         let (second, third) = (next(), next());
         let refresh = |hash, client, next: NextTokens| {
             let store = bench.store.clone();
-            async move { store.refresh_session(&hash, client, &next, at(10)).await.unwrap() }
+            async move { store.refresh_session(&hash, client, &next, &due(10)).await.unwrap() }
         };
         assert!(matches!(refresh(first, Some("other"), second.clone()).await, Refreshed::Unknown));
         let Refreshed::Done(renewed) = refresh(first, Some("ogel-cli"), second.clone()).await else { panic!("refused") };
@@ -116,7 +116,7 @@ on_both! {
         let (session, first) = let_in(&bench, &person).await;
         let outcomes = at_once(2, |_| {
             let store = bench.store.clone();
-            async move { store.refresh_session(&first, None, &next(), at(10)).await.unwrap() }
+            async move { store.refresh_session(&first, None, &next(), &due(10)).await.unwrap() }
         })
         .await;
         let done = outcomes.iter().filter(|outcome| matches!(outcome, Refreshed::Done(_))).count();
@@ -128,17 +128,17 @@ on_both! {
         let person = bench.person().await;
         let (session, first) = let_in(&bench, &person).await;
         let late = session.expires_at + TimeDelta::milliseconds(1);
-        assert!(matches!(bench.store.refresh_session(&first, None, &next(), late).await.unwrap(), Refreshed::Expired));
+        assert!(matches!(bench.store.refresh_session(&first, None, &next(), &ogel_store::Act { at: late, ..due(0) }).await.unwrap(), Refreshed::Expired));
         assert_eq!(bench.store.delete_expired_device_logins(late, 10).await.unwrap(), 1);
     }
 
     async fn any_token_of_a_login_revokes_it(bench: Bench) {
         let person = bench.person().await;
         let (session, refresh) = let_in(&bench, &person).await;
-        assert!(!bench.store.revoke_token(&hash()).await.unwrap());
-        assert!(bench.store.revoke_token(&refresh).await.unwrap());
+        assert!(!bench.store.revoke_token(&due(0), &hash()).await.unwrap());
+        assert!(bench.store.revoke_token(&due(0), &refresh).await.unwrap());
         assert!(bench.store.session_by_token(&session.token_hash).await.unwrap().is_none());
         let (session, _) = let_in(&bench, &person).await;
-        assert!(bench.store.revoke_token(&session.token_hash).await.unwrap());
+        assert!(bench.store.revoke_token(&due(0), &session.token_hash).await.unwrap());
     }
 }

@@ -27,12 +27,12 @@ on_both! {
         let building = Progress::to(DeploymentStatus::Building);
         bench.store.record_progress(made.id, &building, at(1)).await.unwrap().unwrap();
         bench.store.record_progress(made.id, &building, at(2)).await.unwrap().unwrap();
-        bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(3)).await.unwrap().unwrap();
-        bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(4)).await.unwrap().unwrap();
+        bench.store.request_cancel(&act(&person.user, 3), made.id, OperationId(id())).await.unwrap().unwrap();
+        bench.store.request_cancel(&act(&person.user, 4), made.id, OperationId(id())).await.unwrap().unwrap();
         let failed = Progress { error: Some("exit 2".to_owned()), ..Progress::to(DeploymentStatus::Failed) };
         bench.store.record_progress(made.id, &failed, at(5)).await.unwrap().unwrap();
         assert_eq!(bench.store.record_progress(made.id, &failed, at(6)).await.unwrap(), None);
-        assert_eq!(bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(7)).await.unwrap(), None);
+        assert_eq!(bench.store.request_cancel(&act(&person.user, 7), made.id, OperationId(id())).await.unwrap(), None);
         let events = history(&bench, &person, made.id).await;
         assert_eq!(kinds(&events), [Kind::Created, Kind::Building, Kind::CancelRequested, Kind::Failed]);
         let times: Vec<_> = events.iter().map(|event| event.created_at).collect();

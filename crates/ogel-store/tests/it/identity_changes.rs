@@ -42,7 +42,7 @@ on_both! {
         let (ada, eve) = (bench.person().await, bench.person().await);
         let store = &bench.store;
         let (session, key) = (session(&ada.user), api_key(&ada.user));
-        store.create_session(&session).await.unwrap();
+        store.create_session(&due(0), &session).await.unwrap();
         store.create_api_key(&due(0), &key).await.unwrap();
         let feed = &mut at_the_end(&bench.another_store().await).await;
         let (me, other) = (ada.user.id.0, eve.user.id.0);
@@ -70,7 +70,7 @@ on_both! {
         assert_eq!(subjects(feed).await, [me]);
         store.delete_api_key(&due(0), &eyes(&ada.user), key.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
-        store.delete_session(session.id, ada.user.id).await.unwrap();
+        store.delete_session(&due(0), session.id, ada.user.id).await.unwrap();
         assert_eq!(subjects(feed).await, [me]);
 
         let mut gone = [me, ada.project.id.0];
@@ -81,7 +81,7 @@ on_both! {
         assert_eq!(store.begin_purge(ada.project.id, at(6), at(6)).await.unwrap(), Purge::Begun);
         store.purge_project(&due(6), ada.project.id).await.unwrap().unwrap();
         assert_eq!(subjects(feed).await, gone, "the key bound to it goes with it");
-        store.create_session(&crate::support::session(&ada.user)).await.unwrap();
+        store.create_session(&due(0), &crate::support::session(&ada.user)).await.unwrap();
         bench.raw(&format!("DELETE FROM users WHERE id = {}", hex(me, &bench))).await;
         assert_eq!(subjects(feed).await, [me]);
     }
@@ -89,7 +89,7 @@ on_both! {
     async fn noting_that_a_credential_was_used_is_no_change(bench: Bench) {
         let ada = bench.person().await;
         let (session, key) = (session(&ada.user), api_key(&ada.user));
-        bench.store.create_session(&session).await.unwrap();
+        bench.store.create_session(&due(0), &session).await.unwrap();
         bench.store.create_api_key(&due(0), &key).await.unwrap();
         let feed = &mut at_the_end(&bench.store).await;
         let used = SessionUse { id: session.id, at: at(5), ip: IP, expires_at: at(500) };

@@ -18,6 +18,7 @@ fn deletion<'a>(person: &Person, deployment: &ogel_store::Deployment, at_seconds
         requested_by: Some(person.user.id),
         reason: None,
         created_at: at(at_seconds),
+        act: None,
     }
 }
 
@@ -39,7 +40,7 @@ on_both! {
         assert_eq!(begun.iter().filter(|(_, job)| job.is_some()).count(), 1);
         assert!(begun.iter().all(|(operation, _)| operation.id == begun[0].0.id));
         let (operation, job) = begun.into_iter().find(|(_, job)| job.is_some()).unwrap();
-        assert!(bench.store.end_deployment_deletion(&job.unwrap(), row.id, at(9)).await.unwrap());
+        assert!(bench.store.end_deployment_deletion(&job.unwrap(), &operation, row.id, at(9)).await.unwrap());
         assert_eq!(bench.store.deployment_for_follower(row.id).await.unwrap(), None);
         let done = bench.store.operation(&person.viewer(), operation.id).await.unwrap().unwrap();
         assert_eq!((done.state, done.completed_at), (OperationState::Succeeded, Some(at(9))));
@@ -52,7 +53,7 @@ on_both! {
         let (operation, job) = bench.store.begin_operation(&deletion(&person, &row, 3), hold(10)).await.unwrap();
         let slow = job.unwrap();
         let next = bench.store.take_due(Queue::Operations, hold(60), at(10), 1).await.unwrap().remove(0);
-        assert!(!bench.store.end_deployment_deletion(&slow, row.id, at(11)).await.unwrap());
+        assert!(!bench.store.end_deployment_deletion(&slow, &operation, row.id, at(11)).await.unwrap());
         assert!(!bench.store.end_operation(&slow, Ending::Success, at(11)).await.unwrap());
         assert!(!bench.store.bury_operations(&slow, "x", at(11)).await.unwrap());
         assert!(bench.store.deployment_for_follower(row.id).await.unwrap().is_some());
@@ -85,8 +86,8 @@ on_both! {
         let made = bench.deployment_of(&person).await;
         assert_eq!(state(OperationId(made.id.0)).await, OperationState::Pending);
         let cancellation = OperationId(id());
-        bench.store.request_cancel(made.id, cancellation, person.user.id, at(1)).await.unwrap().unwrap();
-        bench.store.request_cancel(made.id, OperationId(id()), person.user.id, at(2)).await.unwrap().unwrap();
+        bench.store.request_cancel(&act(&person.user, 1), made.id, cancellation).await.unwrap().unwrap();
+        bench.store.request_cancel(&act(&person.user, 2), made.id, OperationId(id())).await.unwrap().unwrap();
         let open = bench.store.open_operation(made.id, OperationKind::CancelDeployment).await.unwrap().unwrap();
         assert_eq!(open.id, cancellation, "there is one");
         bench.store.record_progress(made.id, &Progress::to(DeploymentStatus::Canceled), at(3)).await.unwrap().unwrap();

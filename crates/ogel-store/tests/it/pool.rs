@@ -92,7 +92,7 @@ on_both! {
         let step = ogel_store::Progress::to(ogel_api::deployments::DeploymentStatus::Success);
         assert!(store.create_deployment(&deployment(&person)).await.is_err());
         assert!(store.record_progress(made.id, &step, at(1)).await.is_err());
-        assert!(store.request_cancel(made.id, OperationId(id()), person.user.id, at(1)).await.is_err());
+        assert!(store.request_cancel(&act(&person.user, 1), made.id, OperationId(id())).await.is_err());
         assert!(store.update_user(&due(1), person.user.id, Some("x"), &any()).await.is_err());
         let eyes = person.viewer();
         assert!(store.update_organization(&due(1), &eyes, person.organization.id, (Some("x"), None), at(100), &any()).await.is_err());

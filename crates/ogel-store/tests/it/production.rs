@@ -15,7 +15,7 @@ async fn succeeded(bench: &Bench, person: &Person, active: bool) -> Deployment {
 
 fn promotion(person: &Person, row: &Deployment, kind: Kind) -> Promotion<'static> {
     let actor = Some(person.user.id);
-    Promotion { deployment: row.id, project: row.project_id, kind, actor, reason: Some("why"), at: at(5) }
+    Promotion { deployment: row.id, project: row.project_id, kind, actor, reason: Some("why"), at: at(5), act: None }
 }
 
 on_both! {

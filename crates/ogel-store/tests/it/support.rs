@@ -286,7 +286,8 @@ pub(crate) fn user() -> User {
 
 /// The person's organization changes to `plan`.
 pub(crate) fn plan_change(person: &Person, plan: Plan, at: DateTime<Utc>) -> PlanChange {
-    PlanChange { id: id(), organization: person.organization.id, plan, actor: Some(person.user.id), at }
+    let act = Act { at, ..act(&person.user, 0) };
+    PlanChange { id: id(), organization: person.organization.id, plan, act }
 }
 
 pub(crate) fn organization() -> Organization {
@@ -335,6 +336,8 @@ pub(crate) fn deployment(person: &Person) -> NewDeployment {
         created_by: person.user.id,
         created_at: at(0),
         hold: hold(60),
+        act: act(&person.user, 0),
+        env_names: Vec::new(),
     }
 }
 

@@ -113,7 +113,7 @@ on_both! {
         assert_eq!((row.attempts, row.status, row.completed_at), (vec![attempt], WebhookDeliveryStatus::Succeeded, Some(at(2))));
         assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), Some(at(1)));
         let off = WebhookChange { enabled: Some(false), ..WebhookChange::default() };
-        bench.store.update_webhook(&person.viewer(), one.id, &off, &any(), at(3)).await.unwrap().unwrap();
+        bench.store.update_webhook(&due(3), &person.viewer(), one.id, &off, &any()).await.unwrap().unwrap();
         assert_eq!(bench.store.next_webhook_attempt(one.id).await.unwrap(), None);
         let row = bench.store.webhook_delivery(one.id, waiting.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.completed_at), (WebhookDeliveryStatus::Failed, Some(at(3))));

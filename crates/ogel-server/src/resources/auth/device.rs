@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// The login that waits under this code. Codes are short, so wrong ones are counted for each person.
 pub(super) async fn find(app: &App, caller: &Caller, typed: &str) -> Result<DeviceLogin> {
-    let attempt = Attempt::at_codes(app, caller.user.id)?;
+    let attempt = Attempt::at_codes(app, caller.user.id).await?;
     let unknown = || {
         let message = "no device waits under this code; it may have expired, so look at what your device shows now";
         Failure::new(ErrorCode::NotFound, message)

@@ -23,7 +23,7 @@ use ogel_api::{
     error::Error,
     id::SessionId,
 };
-use ogel_store::{DeviceLogin, DeviceStatus, NextTokens, Poll, Refreshed, Session, StoreError};
+use ogel_store::{Actor, DeviceLogin, DeviceStatus, NextTokens, Poll, Refreshed, Session, StoreError};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -204,7 +204,7 @@ async fn issue_token(
         }
         "refresh_token" => {
             let token = asked.refresh_token.ok_or(Said("invalid_request", "`refresh_token` is missing"))?;
-            refresh(&app, &token, client.as_deref()).await
+            refresh(&app, &context, &token, client.as_deref()).await
         }
         _ => Err(Said(
             "unsupported_grant_type",
@@ -249,20 +249,29 @@ async fn redeem(
         token_expires_at: Some(next.hashes.token_expires_at),
         last_seen_at: now,
     };
-    if !app.store.redeem_device_login(&login, &session, &next.hashes.refresh_hash).await? {
+    if !app
+        .store
+        .redeem_device_login(&context.act(&app.world, Actor::System), &login, &session, &next.hashes.refresh_hash)
+        .await?
+    {
         return Err(UNKNOWN);
     }
     Ok(next.answer(&session))
 }
 
-async fn refresh(app: &App, token: &str, client: Option<&str>) -> Result<Response, OAuthFailure> {
+async fn refresh(
+    app: &App,
+    context: &RequestContext,
+    token: &str,
+    client: Option<&str>,
+) -> Result<Response, OAuthFailure> {
     const UNKNOWN: OAuthFailure =
         Said("invalid_grant", "this `refresh_token` is not known, was revoked, or was used; log in again");
     if !secrets::is_refresh_token(token) {
         return Err(UNKNOWN);
     }
-    let next = Next::new(app);
-    match app.store.refresh_session(&secrets::token_hash(token), client, &next.hashes, app.world.now()).await? {
+    let (next, act) = (Next::new(app), context.act(&app.world, Actor::System));
+    match app.store.refresh_session(&secrets::token_hash(token), client, &next.hashes, &act).await? {
         Refreshed::Done(session) => {
             // The token before is over.
             app.callers.forget(session.user_id);
@@ -319,12 +328,13 @@ impl Next {
     responses((status = 200, description = "It works no longer"), (status = 400, body = OAuthError)))]
 async fn revoke_token(
     State(app): State<App>,
+    context: RequestContext,
     Parameters(asked): Parameters<RevokeRequest>,
 ) -> Result<StatusCode, OAuthFailure> {
     if asked.token.starts_with(secrets::API_KEY_PREFIX) {
         return Err(Said("unsupported_token_type", "an API key is deleted with `DELETE auth/api-keys/{id}`"));
     }
-    if app.store.revoke_token(&secrets::token_hash(&asked.token)).await? {
+    if app.store.revoke_token(&context.act(&app.world, Actor::System), &secrets::token_hash(&asked.token)).await? {
         app.callers.forget_all();
     }
     Ok(StatusCode::OK)

@@ -4,15 +4,21 @@ use crate::{
     caller::{Allowed, Caller, scope},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query},
+    pipeline::RequestContext,
     resources::shared::{self, Paged},
     state::App,
 };
-use axum::{extract::State, http::StatusCode};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
 use ogel_api::{
     auth::{ChangePassword, Scope, Session, SessionList},
     error::{Error, ErrorCode},
-    id::SessionId,
+    id::{IdError, SessionId},
 };
+use std::str::FromStr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -28,6 +34,7 @@ async fn list_sessions(
     caller: Allowed<scope::UsersRead>,
     Query(Paged(query)): Query<Paged>,
 ) -> Result<Json<SessionList>> {
+    caller.caller.refuse_bound_key()?;
     // What this process has noted but not written yet belongs to the answer.
     app.uses.flush(&app).await?;
     let caller = &caller.caller;
@@ -45,26 +52,50 @@ async fn get_a_session(
     Path(id): Path<SessionId>,
     _: Query<NoParameters>,
 ) -> Result<Json<Session>> {
+    caller.caller.refuse_bound_key()?;
     app.uses.flush(&app).await?;
     let session = app.store.session(id, caller.caller.user.id, app.world.now()).await?;
     Ok(Json(wire(&session.ok_or_else(|| Error::not_found("session", id))?, &caller.caller)))
 }
 
-/// Ends one of the caller's logins at once.
+/// How a path names a login.
+enum SessionRef {
+    Id(SessionId),
+    /// The one the request came with.
+    Current,
+}
+
+impl FromStr for SessionRef {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text == "current" { Ok(Self::Current) } else { text.parse().map(Self::Id) }
+    }
+}
+
+/// Ends one of the caller's logins at once. `current` is the one this is sent with, a session of Studio's included: it stops
+/// working here.
 #[utoipa::path(delete, path = "/auth/sessions/{id}", operation_id = "delete_session", tag = "auth",
-    params(("id" = SessionId, Path)), responses((status = 204, description = "Ended")), security(("bearer" = [])))]
+    params(("id" = String, Path, description = "A session id, or `current`")),
+    responses((status = 204, description = "Ended")), security(("bearer" = [])))]
 async fn delete_session(
     State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
     caller: Allowed<scope::UsersWrite>,
-    Path(id): Path<SessionId>,
+    Path(id): Path<SessionRef>,
     _: Query<NoParameters>,
-) -> Result<StatusCode> {
-    if !app.store.delete_session(id, caller.caller.user.id).await? {
+) -> Result<Response> {
+    caller.caller.refuse_bound_key()?;
+    let SessionRef::Id(id) = id else {
+        return super::end_own_login(&app, &context, &headers, &caller.caller).await;
+    };
+    if !app.store.delete_session(&caller.act(&app), id, caller.caller.user.id).await? {
         return Err(Error::not_found("session", id).into());
     }
     app.callers.forget(caller.caller.user.id);
     app.bridge.drop_token(caller.caller.user.id).await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Ends all of the caller's logins at once, except the one this is sent with.
@@ -75,7 +106,9 @@ async fn delete_sessions(
     caller: Allowed<scope::UsersWrite>,
     _: Query<NoParameters>,
 ) -> Result<StatusCode> {
-    app.store.delete_other_sessions(caller.caller.user.id, caller.caller.session_id).await?;
+    caller.caller.refuse_bound_key()?;
+    let (act, id) = (caller.act(&app), caller.caller.user.id);
+    app.store.delete_other_sessions(&act, id, caller.caller.session_id).await?;
     app.callers.forget(caller.caller.user.id);
     app.bridge.drop_token(caller.caller.user.id).await;
     Ok(StatusCode::NO_CONTENT)
@@ -86,16 +119,17 @@ async fn delete_sessions(
     request_body = ChangePassword, responses((status = 204, description = "Changed")), security(("bearer" = [])))]
 pub(crate) async fn change_password(
     State(app): State<App>,
-    context: crate::pipeline::RequestContext,
+    context: RequestContext,
     caller: Allowed<scope::UsersWrite>,
     Json(body): Json<ChangePassword>,
 ) -> Result<StatusCode> {
+    caller.caller.refuse_bound_key()?;
     let Caller { user, session_id, .. } = &*caller.caller;
     super::check_password("newPassword", &body.new_password)?;
     let user = app.store.user(user.id).await?.ok_or_else(|| Error::not_found("user", user.id))?;
     check_own_password(&app, &user, body.current_password, &context, "currentPassword").await?;
     let hash = app.passwords.hash(body.new_password, &app.world.entropy).await?;
-    app.store.change_password(user.id, &hash, *session_id, app.world.now()).await?;
+    app.store.change_password(&caller.act(&app), user.id, &hash, *session_id).await?;
     app.callers.forget(user.id);
     app.bridge.drop_token(user.id).await;
     Ok(StatusCode::NO_CONTENT)
@@ -106,7 +140,7 @@ pub(crate) async fn check_own_password(
     app: &App,
     user: &ogel_store::User,
     password: String,
-    context: &crate::pipeline::RequestContext,
+    context: &RequestContext,
     field: &str,
 ) -> Result<()> {
     let Some(hash) = user.password_hash.clone() else {

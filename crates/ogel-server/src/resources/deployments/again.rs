@@ -58,6 +58,6 @@ pub(super) async fn redeploy_deployment(
         env,
         tags: Some(row.tags),
     };
-    let made = start(&app, &caller.caller, made, &new, Some(id)).await?;
+    let made = start(&app, caller.act(&app), &caller.caller, made, &new, Some(id)).await?;
     Ok(accepted(&app, made).await)
 }

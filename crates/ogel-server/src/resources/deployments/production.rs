@@ -21,6 +21,7 @@ use ogel_api::{
     id::DeploymentId,
     operations::OperationKind,
 };
+use ogel_store::Act;
 
 type Answer = (StatusCode, Json<Deployment>);
 
@@ -37,7 +38,7 @@ pub(super) async fn promote_deployment(
     Path(id): Path<DeploymentId>,
     MaybeJson(body): MaybeJson<Promotion>,
 ) -> Result<Answer> {
-    put(&app, &context, &caller.caller, id, &body, OperationKind::PromoteDeployment).await
+    put(&app, &context, &caller.act(&app), &caller.caller, id, &body, OperationKind::PromoteDeployment).await
 }
 
 /// Takes production back to this deployment, which must have been there before: one that never was is 409. Does what
@@ -53,12 +54,13 @@ pub(super) async fn rollback_deployment(
     Path(id): Path<DeploymentId>,
     MaybeJson(body): MaybeJson<Promotion>,
 ) -> Result<Answer> {
-    put(&app, &context, &caller.caller, id, &body, OperationKind::RollBackDeployment).await
+    put(&app, &context, &caller.act(&app), &caller.caller, id, &body, OperationKind::RollBackDeployment).await
 }
 
 async fn put(
     app: &App,
     context: &RequestContext,
+    act: &Act,
     caller: &Caller,
     id: DeploymentId,
     body: &Promotion,
@@ -80,7 +82,7 @@ async fn put(
     }
     let access = access::of_thing(app, caller, row.project_id, "deployment", id).await?;
     context.meter(&access.project);
-    let asked = doing::Asked { kind, project: row.project_id, deployment: Some(id), by: Some(caller.user.id), reason };
+    let asked = doing::Asked { kind, project: row.project_id, deployment: Some(id), act: Some(act), reason };
     let (operation, is_done) = doing::done(app, &asked).await?;
     let (row, _) = visible(app, &caller.viewer, id).await?;
     Ok(if is_done {

@@ -24,9 +24,9 @@ use ogel_store::{AuditFilter, AuditRecord, PageRequest};
 
 /// What the log is narrowed to.
 #[derive(Default)]
-pub(super) struct Parts {
-    page: PageParameters,
-    filter: AuditFilter,
+pub(crate) struct Parts {
+    pub(crate) page: PageParameters,
+    pub(crate) filter: AuditFilter,
 }
 
 impl Parameters for Parts {

@@ -15,7 +15,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use ogel_store::{PaymentChange, PaymentOutcome, PlanChange};
+use ogel_store::{Actor, PaymentChange, PaymentOutcome, PlanChange};
 
 /// Events are small; what is larger is none.
 const MOST_BYTES: usize = 256 << 10;
@@ -40,7 +40,8 @@ pub(super) async fn receive_stripe_event(
         About::Other => PaymentChange::Nothing,
         About::Invoice(id, status) => PaymentChange::Invoice { id, status },
         About::Plan(organization, plan) => {
-            PaymentChange::Plan(PlanChange { id: app.world.uuid(), organization, plan, actor: None, at: now })
+            let act = context.act(&app.world, Actor::System);
+            PaymentChange::Plan(Box::new(PlanChange { id: app.world.uuid(), organization, plan, act }))
         }
     };
     let outcome = app.store.apply_payment_event(&event.id, &event.kind, &change, now).await?;

@@ -166,6 +166,51 @@ async fn logged_in_by_rows(database: Database, shape: &Shape) {
     app.stop().await;
 }
 
+/// Rows do not say when they began, so none is proof that it is still the person; and each is ended by itself.
+async fn a_deleted_person_does_not_come_back_by_a_row(database: Database, shape: &Shape) {
+    let app = with_rows(TestApp::start(database).await, shape, |_| {}).await;
+    shape.add_user(&app, 1, "ada@example.com", true).await;
+    for token in ["r0w-one", "r0w-two"] {
+        shape.add_session(&app, 1, token, 3600).await;
+    }
+    let cookie = |token: &str| format!("{COOKIE}={token}");
+    let id = with_cookie(&app, "/users/me", &cookie("r0w-one")).await.expect(200)["id"].clone();
+    let anonymous = app.anonymous();
+    let by_cookie = |method: Method, path: &str| {
+        let request = anonymous.request(method, path).header("cookie", cookie("r0w-one"));
+        request.header("sec-fetch-site", "same-origin")
+    };
+    anonymous.send(by_cookie(Method::DELETE, "/users/me")).await.expect_error(403, "REAUTHENTICATION_REQUIRED");
+    // A login of a program has a beginning.
+    let form = async |path: &str, pairs: &[(&str, &str)]| crate::device_login::form(&anonymous, path, pairs).await;
+    let started = form("/auth/device/code", &[]).await.expect(200);
+    let code = json!({ "userCode": started["user_code"] });
+    anonymous.send(by_cookie(Method::POST, "/auth/device/approve").json(&code)).await.expect(204);
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+    let code = started["device_code"].as_str().unwrap();
+    let tokens = form("/auth/token", &[grant, ("device_code", code)]).await.expect(200);
+    anonymous.with_token(tokens["access_token"].as_str()).delete("/users/me").await.expect(204);
+
+    for token in ["r0w-one", "r0w-two"] {
+        with_cookie(&app, "/users/me", &cookie(token)).await.expect_error(401, "INVALID_CREDENTIAL");
+    }
+    assert_eq!(app.columns().await["studio_identities.subject"], Vec::<String>::new());
+    shape.add_session(&app, 1, "r0w-three", 3600).await;
+    let anew = with_cookie(&app, "/users/me", &cookie("r0w-three")).await.expect(200);
+    assert_ne!(anew["id"], id);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_person_does_not_come_back_by_a_row_on_sqlite() {
+    a_deleted_person_does_not_come_back_by_a_row(Database::Sqlite, &DRIZZLE_SQLITE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_person_does_not_come_back_by_a_row_on_postgres() {
+    a_deleted_person_does_not_come_back_by_a_row(Database::Postgres, &PG).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_prismas_adapter_log_in_on_postgres() {
     logged_in_by_rows(Database::Postgres, &PRISMA_PG).await;
