@@ -33,6 +33,8 @@ pub struct WebSocketLimits {
     pub max_frame_bytes: usize,
     /// Unsent bytes after which writing fails.
     pub max_write_buffer_bytes: usize,
+    /// What is read at once, and held for as long as the connection is open.
+    pub read_buffer_bytes: usize,
 }
 
 impl Default for WebSocketLimits {
@@ -43,6 +45,7 @@ impl Default for WebSocketLimits {
             max_message_bytes: 256 << 10,
             max_frame_bytes: 256 << 10,
             max_write_buffer_bytes: 1 << 20,
+            read_buffer_bytes: 16 << 10,
         }
     }
 }
@@ -52,7 +55,7 @@ impl WebSocketLimits {
         WebSocketConfig::default()
             .max_message_size(Some(self.max_message_bytes))
             .max_frame_size(Some(self.max_frame_bytes))
-            .read_buffer_size(16 << 10)
+            .read_buffer_size(self.read_buffer_bytes)
             .write_buffer_size(16 << 10)
             // A message has to fit behind what is not yet written, or passing it on would fail.
             .max_write_buffer_size(self.max_write_buffer_bytes.max(self.max_message_bytes + (64 << 10)))

@@ -15,7 +15,7 @@ pub use text::{render, render_redis};
 
 use crate::{
     limits::{POLICIES, Policy},
-    resources::RESOURCES,
+    resources::{Backend, RESOURCES},
 };
 use ogel_proxy::Upstream;
 use std::{
@@ -62,6 +62,8 @@ pub struct Counters {
     requests: Box<[Requests]>,
     pub(crate) daily: daily::Daily,
     pub in_flight: Counter,
+    /// Of those, the ones that need a backend, by [`Backend`].
+    pub waiting_for: [Counter; Backend::ALL.len()],
     pub connections: Counter,
     pub connections_resting: Counter,
     pub connections_opened: Counter,
@@ -80,6 +82,7 @@ impl Default for Counters {
             requests: (0..=RESOURCES.len()).map(|_| Requests::default()).collect(),
             daily: daily::Daily::default(),
             in_flight: Counter::default(),
+            waiting_for: Default::default(),
             connections: Counter::default(),
             connections_resting: Counter::default(),
             connections_opened: Counter::default(),

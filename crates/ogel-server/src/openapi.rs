@@ -21,9 +21,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
         .description(Some("The single entry point of the platform: accounts, projects, deployments, build logs."))
         .build();
     document.servers = Some(vec![Server::new(ogel_api::BASE_PATH)]);
-    let tags = RESOURCES
-        .iter()
-        .map(|resource| TagBuilder::new().name(resource.name).description(Some(resource.plan.summary())).build());
+    let tags = RESOURCES.iter().map(|resource| {
+        let description = format!("{}{}", resource.plan.summary(), resource.cache.summary());
+        TagBuilder::new().name(resource.name).description(Some(description)).build()
+    });
     document.tags = Some(tags.collect());
     let components = document.components.get_or_insert_default();
     components.security_schemes.insert(

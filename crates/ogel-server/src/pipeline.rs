@@ -27,7 +27,7 @@ pub(crate) use idempotency::{Made, answer_context};
 use crate::{
     edge::{Core, Counted, Peer},
     error::{Failure, Result},
-    resources,
+    resources::{self, Backend},
     settings::Settings,
     state::App,
 };
@@ -85,7 +85,8 @@ async fn steps(
     // 4. A host or path that could mean two things is refused before anything is decided by it.
     target::refuse_ambiguous(&request)?;
     // 5. Shed what is too much while refusing is still cheap.
-    refuse_overload(core, settings)?;
+    let forwarded = settings.is_forwarded(record.noun);
+    let _place = refuse_overload(core, settings, resources::backend_of(record.noun, forwarded))?;
     // 6. Floods from one address, before its credential costs us anything.
     let address = peer.address_of(request.headers(), settings, &core.app);
     record.client = address.client;
@@ -95,7 +96,6 @@ async fn steps(
         return Err(record.refuse(core, verdict));
     }
     // 7. The time allowed, for this thread, the database and every attempt at an upstream alike.
-    let forwarded = settings.is_forwarded(record.noun);
     let allowed = deadline::time_allowed(&request, settings, forwarded)?;
     let deadline = record.started_at(allowed);
     // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
@@ -171,16 +171,24 @@ pub(crate) fn around_pages(routes: Router<App>, app: &App) -> Router<App> {
         .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_foreign_forms))
 }
 
-fn refuse_overload(core: &Core, settings: &Settings) -> Result<()> {
+/// A place among the requests of this thread. What waits for a backend may have three quarters of them, so that one which
+/// is slow leaves room for all that does not need it.
+fn refuse_overload<'a>(core: &'a Core, settings: &Settings, backend: Option<Backend>) -> Result<Option<Counted<'a>>> {
     let (now, most) = (core.counters.in_flight.get(), settings.server.max_in_flight_per_thread);
-    if now <= most {
-        return Ok(());
-    }
+    let waiting = backend.map(|backend| (backend, &core.counters.waiting_for[backend as usize]));
+    let message = match waiting {
+        _ if now > most => format!(
+            "this server has too much to do: {now} requests are in work on this thread and \
+             `server.max_in_flight_per_thread` is {most}; try again in a second"
+        ),
+        Some((backend, count)) if count.get() >= (most - most / 4).max(1) => format!(
+            "{} is slow, and {} requests of this thread wait for it already; try again in a second",
+            backend.as_str(),
+            count.get()
+        ),
+        waiting => return Ok(waiting.map(|(_, count)| Counted::new(count))),
+    };
     core.counters.shed.add(1);
-    let message = format!(
-        "this server has too much to do: {now} requests are in work on this thread and \
-         `server.max_in_flight_per_thread` is {most}; try again in a second"
-    );
     Err(Error::new(ErrorCode::Overloaded, message).retry_after(Duration::from_secs(1)).into())
 }
 

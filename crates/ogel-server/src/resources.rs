@@ -44,6 +44,25 @@ impl Plan {
     }
 }
 
+/// What becomes of the answers to a noun's reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Each is made for its request.
+    Never,
+    /// Kept for `cache.fresh_seconds`, by project, role and question, and until something under this tag changes.
+    Kept(&'static str),
+}
+
+impl Cache {
+    /// For the reference, behind what answers.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Never => "",
+            Self::Kept(_) => "; reads are kept for some seconds, see `X-Cache`",
+        }
+    }
+}
+
 /// One row.
 pub struct Resource {
     /// The first segment after `/api/v2`.
@@ -53,6 +72,7 @@ pub struct Resource {
     pub class: Class,
     /// POSTs that count as something else, by the last segment of their path; empty is the noun itself.
     pub exceptions: &'static [(&'static str, Class)],
+    pub cache: Cache,
     /// Its operations on the control plane.
     pub(crate) routes: fn() -> OpenApiRouter<App>,
     /// Its operations on the data-plane thread that accepted the request: streams, and reads that are only passed on.
@@ -62,7 +82,8 @@ pub struct Resource {
 impl Resource {
     /// One whose operations are all on the control plane.
     const fn new(name: &'static str, plan: Plan, routes: fn() -> OpenApiRouter<App>) -> Self {
-        Self { name, plan, class: Class::Call, exceptions: &[], routes, data_plane: OpenApiRouter::new }
+        let (class, cache) = (Class::Call, Cache::Never);
+        Self { name, plan, class, exceptions: &[], cache, routes, data_plane: OpenApiRouter::new }
     }
 
     /// One that anybody may ask as often as they like: it costs nothing, and load balancers do.
@@ -72,6 +93,11 @@ impl Resource {
 
     const fn with_classes(self, exceptions: &'static [(&'static str, Class)]) -> Self {
         Self { exceptions, ..self }
+    }
+
+    /// One whose reads are kept, under its own name.
+    const fn kept(self) -> Self {
+        Self { cache: Cache::Kept(self.name), ..self }
     }
 
     const fn and_data_plane(self, data_plane: fn() -> OpenApiRouter<App>) -> Self {
@@ -94,8 +120,8 @@ pub const RESOURCES: &[Resource] = &[
         .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)]),
     Resource::new("operations", Plan::Native, operations::routes),
     Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
-    Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane),
-    Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane),
+    Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane).kept(),
+    Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane).kept(),
     // Ghost reports from few addresses, and as often as builds change; a payment service does as well.
     Resource::new("webhooks", Plan::Native, webhooks::routes)
         .with_classes(&[("ghost", Class::Free), ("stripe", Class::Free)]),
@@ -108,11 +134,59 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("openapi.json", Plan::Native, meta::openapi_routes).unlimited(),
 ];
 
+/// What the answers about a noun are kept under. Does not compile for one whose answers the table does not keep.
+pub(crate) const fn tag_of(noun: &str) -> &'static str {
+    let mut place = 0;
+    while place < RESOURCES.len() {
+        if is_same(RESOURCES[place].name.as_bytes(), noun.as_bytes()) {
+            let Cache::Kept(tag) = RESOURCES[place].cache else { panic!("the table keeps no answers about this noun") };
+            return tag;
+        }
+        place += 1;
+    }
+    panic!("the table has no such noun")
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
 /// The noun a path names, as its place in the table.
 pub(crate) fn noun_of(path: &str) -> Option<usize> {
     let rest = path.strip_prefix(ogel_api::BASE_PATH)?.strip_prefix('/')?;
     let noun = rest.split('/').next()?;
     RESOURCES.iter().position(|resource| resource.name == noun)
+}
+
+/// What a request waits for that stays on its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Studio,
+    Ghost,
+}
+
+impl Backend {
+    pub const ALL: [Self; 2] = [Self::Studio, Self::Ghost];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Studio => "studio",
+            Self::Ghost => "ghost",
+        }
+    }
+}
+
+/// `is_forwarded`: whether Studio's backend answers for the noun here.
+pub(crate) fn backend_of(noun: Option<usize>, is_forwarded: bool) -> Option<Backend> {
+    if is_forwarded {
+        return Some(Backend::Studio);
+    }
+    let resource = RESOURCES.get(noun?)?;
+    (resource.plan == Plan::Proxied).then_some(Backend::Ghost)
 }
 
 /// What a request counts as. What names no noun counts too, or guessing paths would be free.

@@ -6,6 +6,7 @@
 use crate::{
     access::Access,
     error::{Failure, Result},
+    resources::tag_of,
     state::App,
 };
 use axum::{
@@ -26,10 +27,10 @@ use std::{
 
 /// What an answer was read from.
 pub(crate) type Tags = &'static [&'static str];
-pub(crate) const SITES: Tags = &["sites"];
-pub(crate) const DOMAINS: Tags = &["domains"];
+pub(crate) const SITES: Tags = &[tag_of("sites")];
+pub(crate) const DOMAINS: Tags = &[tag_of("domains")];
 /// A site that goes takes its place in domains with it.
-pub(crate) const SITES_AND_DOMAINS: Tags = &["sites", "domains"];
+pub(crate) const SITES_AND_DOMAINS: Tags = &[SITES[0], DOMAINS[0]];
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(crate) const CONSISTENCY: HeaderName = HeaderName::from_static("x-ogel-consistency");

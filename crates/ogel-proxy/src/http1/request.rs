@@ -45,6 +45,7 @@ impl HeadSearch {
     /// last time, and perhaps more. Errors: it is longer than `max_bytes`, a line of it ends with LF alone, or it cannot
     /// become a head any more.
     pub fn end(&mut self, text: &[u8], max_bytes: usize) -> Result<Option<usize>, RequestError> {
+        let had_line = self.has_line;
         for found in memchr::memchr_iter(b'\n', &text[self.seen..]) {
             let at = self.seen + found;
             if at == 0 || text[at - 1] != b'\r' {
@@ -59,9 +60,9 @@ impl HeadSearch {
         if self.seen >= max_bytes {
             return Err(self.too_long(max_bytes));
         }
-        // What speaks another protocol is told so, and not waited for. Looked at when there is twice as much, so that a
-        // head that comes byte by byte is not read as often.
-        if self.seen >= 2 * self.checked {
+        // What speaks another protocol is told so, and not waited for. Looked at when the first line is there, and when there
+        // is twice as much: a head that comes byte by byte is not read as often.
+        if self.seen >= 2 * self.checked || self.has_line && !had_line {
             self.checked = self.seen;
             let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
             httparse::Request::new(&mut []).parse_with_uninit_headers(text, &mut fields)?;

@@ -28,6 +28,7 @@ const LIMITS: WebSocketLimits = WebSocketLimits {
     max_message_bytes: 64 << 10,
     max_frame_bytes: 64 << 10,
     max_write_buffer_bytes: 1 << 20,
+    read_buffer_bytes: 16 << 10,
 };
 
 struct Joined {

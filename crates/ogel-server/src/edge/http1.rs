@@ -19,7 +19,7 @@ pub(crate) use switch::{Switch, Switched};
 
 use super::{Core, Counted, Peer};
 use crate::{error::Failure, pipeline};
-use axum::body::Body;
+use axum::{BoxError, body::Body};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, Version, header};
@@ -121,6 +121,15 @@ enum Next {
     End,
 }
 
+/// An answer whose head is in the output.
+struct Begun {
+    body: Body,
+    framing: Framing,
+    persistence: Persistence,
+    switch: Option<Then>,
+    takes_trailers: bool,
+}
+
 /// What an answer leaves behind.
 enum After {
     Next,
@@ -187,15 +196,15 @@ where
     async fn run(&mut self) -> Result<Option<Then>, Gone> {
         let mut turn = 0;
         loop {
-            let (answer, asked) = match self.next().await? {
-                Next::Request(answer, asked) => (self.work(answer).await?, asked),
-                Next::Refused(failure) => (pipeline::refused(self.core, self.peer, failure), NOTHING),
+            let begun = match self.next().await? {
+                Next::Request(answer, asked) => self.work(answer, asked).await?,
+                Next::Refused(failure) => self.refuse(failure).await?,
                 Next::End => {
                     Box::pin(self.close()).await?;
                     return Ok(None);
                 }
             };
-            match self.answer(answer, asked).await? {
+            match self.finish(begun).await? {
                 After::Next => {}
                 After::Close => {
                     Box::pin(self.close()).await?;
@@ -241,6 +250,7 @@ where
                 while empty_lines < MAX_EMPTY_LINES && self.read.starts_with(b"\r\n") {
                     drop(self.read.split_to(2));
                     empty_lines += 1;
+                    search = HeadSearch::default();
                 }
                 self.tidy();
                 if !self.read.is_empty() {
@@ -281,7 +291,8 @@ where
 
     /// A head that is not whole waits in a buffer of its own size: many of them must not hold many buffers.
     fn keep_a_beginning(&mut self) {
-        if self.read.len() < self.read.capacity() / 4 {
+        let room = self.read.capacity();
+        if room > buffers::HEADS / 4 && self.read.len() < room / 4 {
             let beginning = BytesMut::from(&self.read[..]);
             buffers::give_input(std::mem::replace(&mut self.read, beginning));
         }
@@ -337,17 +348,32 @@ where
     }
 
     /// Lets the pipeline work until it has an answer, brings it the body it asks for, and notices a client that leaves.
-    async fn work(&mut self, mut answer: Answer) -> Result<Response<Body>, Gone> {
+    async fn work(&mut self, mut answer: Answer, asked: Asked) -> Result<Begun, Gone> {
         poll_fn(|cx| {
             loop {
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(answer));
+                let progress = answer.as_mut().poll(cx);
+                for hints in self.peer.take_hints() {
+                    if asked.is_11 {
+                        self.output.interim(StatusCode::EARLY_HINTS, &hints);
+                    }
+                }
+                if let Poll::Ready(answer) = progress {
+                    return Poll::Ready(self.begin_answer(answer, asked, cx));
                 }
                 if !self.serve_the_body(cx)? {
                     break;
                 }
             }
             self.poll_look_after(cx)
+        })
+        .await
+    }
+
+    async fn refuse(&mut self, failure: Failure) -> Result<Begun, Gone> {
+        let mut failure = Some(failure);
+        poll_fn(|cx| {
+            let Some(failure) = failure.take() else { return Poll::Pending };
+            Poll::Ready(self.begin_answer(pipeline::refused(self.core, self.peer, failure), NOTHING, cx))
         })
         .await
     }
@@ -377,10 +403,9 @@ where
                 Ok(Piece::End) => None,
                 Err(error) => Some(Err(error.into())),
             };
-            let is_broken = matches!(frame, Some(Err(_)));
             upload.put(frame);
-            // What is broken stays, so that nothing behind it is taken for a request.
-            if !is_broken && upload.is_over() {
+            // What is broken is never over, and nothing behind it is taken for a request.
+            if upload.is_over() {
                 self.upload = None;
             }
             self.tidy();
@@ -430,8 +455,9 @@ where
         Poll::Ready(Err(Gone))
     }
 
-    async fn answer(&mut self, answer: Response<Body>, asked: Asked) -> Result<After, Gone> {
-        let (mut head, mut body) = answer.into_parts();
+    /// Puts the head of an answer into the output. No `async`, so that a connection has no room for it afterwards.
+    fn begin_answer(&mut self, answer: Response<Body>, asked: Asked, cx: &mut Context<'_>) -> Result<Begun, Gone> {
+        let (mut head, body) = answer.into_parts();
         let switch = match head.status {
             StatusCode::SWITCHING_PROTOCOLS => Switch::of(&mut head.extensions),
             _ => None,
@@ -440,11 +466,7 @@ where
             tracing::error!("a connection was to switch to nothing, or in the middle of a body");
             return Err(Gone);
         }
-        poll_fn(|cx| {
-            self.forget_the_body(&asked, cx);
-            Poll::Ready(())
-        })
-        .await;
+        self.forget_the_body(&asked, cx);
         let persists = asked.persists
             && self.upload.is_none()
             // What came behind a request for another protocol may be meant in it.
@@ -456,7 +478,7 @@ where
             // This is the answer: nothing is said before it any more.
             upload.awaits_continue = false;
         }
-        let mut framing = framing(head.status, &head.headers, &body, &asked);
+        let framing = framing(head.status, &head.headers, &body, &asked);
         let persistence = match (persists && framing != Framing::UntilClose, asked.is_11) {
             _ if switch.is_some() => Persistence::Usual,
             (false, _) => Persistence::Close,
@@ -464,10 +486,14 @@ where
             (true, false) => Persistence::KeepAlive,
         };
         self.output.head(head.status, &head.headers, framing, persistence, self.core.app.world.now());
-        // A stream may be open for long.
-        drop(head);
+        Ok(Begun { body, framing, persistence, switch, takes_trailers: asked.takes_trailers })
+    }
+
+    /// Writes the answer to its end.
+    async fn finish(&mut self, begun: Begun) -> Result<After, Gone> {
+        let Begun { mut body, mut framing, persistence, switch, takes_trailers } = begun;
         if !matches!(framing, Framing::None | Framing::Length(0)) {
-            self.send(&mut body, &mut framing, asked.takes_trailers).await?;
+            self.send(&mut body, &mut framing, takes_trailers).await?;
         }
         drop(body);
         poll_fn(|cx| self.poll_write(cx)).await?;
@@ -486,26 +512,27 @@ where
         // A body that is on its way gets one turn to come, and to leave together with the head.
         let mut may_wait = true;
         let mut is_probed = false;
-        let mut is_over = false;
+        let (mut is_over, mut is_broken) = (false, false);
         poll_fn(|cx| {
             loop {
                 let mut waits = false;
                 while !is_over && !waits && self.output.has_room() {
-                    match Pin::new(&mut *body).poll_frame(cx) {
-                        Poll::Pending => waits = true,
-                        Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Gone)),
-                        Poll::Ready(Some(Ok(frame))) => {
-                            is_over = self.pass(frame, framing, takes_trailers)?;
-                            if !is_over && body.is_end_stream() {
-                                self.end(framing)?;
-                                is_over = true;
-                            }
+                    let is_last = match Pin::new(&mut *body).poll_frame(cx) {
+                        Poll::Pending => {
+                            waits = true;
+                            continue;
                         }
-                        Poll::Ready(None) => {
-                            self.end(framing)?;
-                            is_over = true;
-                        }
-                    }
+                        Poll::Ready(Some(Ok(frame))) => match self.pass(frame, framing, takes_trailers) {
+                            Ok(false) if body.is_end_stream() => self.end(framing),
+                            passed => passed,
+                        },
+                        Poll::Ready(Some(Err(error))) => Err(error.into()),
+                        Poll::Ready(None) => self.end(framing),
+                    };
+                    // What came before an error is still the client's; then closing is the only way left to tell of it.
+                    is_broken =
+                        is_last.as_ref().inspect_err(|error| tracing::debug!(%error, "an answer broke off")).is_err();
+                    is_over = is_last.unwrap_or(true);
                 }
                 if waits && std::mem::take(&mut may_wait) {
                     cx.waker().wake_by_ref();
@@ -513,6 +540,7 @@ where
                 }
                 may_wait = false;
                 match self.poll_write(cx)? {
+                    Poll::Ready(()) if is_broken => return Poll::Ready(Err(Gone)),
                     Poll::Ready(()) if is_over => return Poll::Ready(Ok(())),
                     Poll::Ready(()) if waits => {}
                     Poll::Ready(()) => continue,
@@ -540,7 +568,7 @@ where
     }
 
     /// Puts one frame into the output. Says whether it was the last.
-    fn pass(&mut self, frame: Frame<Bytes>, framing: &mut Framing, takes_trailers: bool) -> Result<bool, Gone> {
+    fn pass(&mut self, frame: Frame<Bytes>, framing: &mut Framing, takes_trailers: bool) -> Result<bool, BoxError> {
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => {
@@ -558,10 +586,7 @@ where
         match framing {
             Framing::Length(left) => {
                 // More than was said: the client would take it for the next answer.
-                let Some(rest) = left.checked_sub(data.len() as u64) else {
-                    tracing::error!("an answer is longer than its length");
-                    return Err(Gone);
-                };
+                let rest = left.checked_sub(data.len() as u64).ok_or("it is longer than its length")?;
                 *left = rest;
                 self.output.piece(data, false);
                 Ok(rest == 0)
@@ -578,14 +603,14 @@ where
         }
     }
 
-    fn end(&mut self, framing: &Framing) -> Result<(), Gone> {
+    /// The body has ended by itself.
+    fn end(&mut self, framing: &Framing) -> Result<bool, BoxError> {
         match framing {
             Framing::Chunked => self.output.last_chunk(None),
-            // Cut off: closing is the only way left to say so.
-            Framing::Length(1..) => return Err(Gone),
+            Framing::Length(1..) => return Err("it is shorter than its length".into()),
             _ => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads and forgets what the handler did not read of the body, if it is here and not much.
@@ -594,6 +619,7 @@ where
         while asked.persists
             && let Some(upload) = &mut self.upload
             && !upload.awaits_continue
+            && upload.is_dropped()
             && forgotten < MAX_UNREAD_BODY
         {
             match upload.decoder.next(&mut self.read) {

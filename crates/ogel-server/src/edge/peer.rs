@@ -12,9 +12,15 @@ use parking_lot::Mutex;
 use std::{
     borrow::Cow,
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use subtle::ConstantTimeEq as _;
+
+/// Hints that wait at most: there is no use in more.
+const MOST_HINTS: usize = 16;
 
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
@@ -22,6 +28,9 @@ pub(crate) struct Peer {
     /// Found once per connection.
     allowance: Arc<Allowance>,
     forwarded: OnceLock<Forwarded>,
+    /// What is said to it before its answer, see [`Self::hint`].
+    hints: Mutex<Vec<HeaderMap>>,
+    has_hints: AtomicBool,
     /// The lock is the connection's alone.
     token: Mutex<Option<LastToken>>,
 }
@@ -48,6 +57,8 @@ impl Peer {
             is_tls,
             allowance: app.limiter.of_address(address),
             forwarded: OnceLock::new(),
+            hints: Mutex::default(),
+            has_hints: AtomicBool::new(false),
             token: Mutex::new(None),
         }
     }
@@ -63,6 +74,24 @@ impl Peer {
             return Address { client, allowance: Cow::Borrowed(&self.allowance) };
         }
         Address { client, allowance: Cow::Owned(app.limiter.of_address(client)) }
+    }
+
+    /// Early hints (103) for the request that is being answered; only HTTP/1.1, which has one at a time, passes them on.
+    pub(crate) fn hint(&self, headers: HeaderMap) {
+        let mut hints = self.hints.lock();
+        if hints.len() < MOST_HINTS {
+            hints.push(headers);
+            self.has_hints.store(true, Relaxed);
+        }
+    }
+
+    /// Those that nobody has passed on yet.
+    pub(super) fn take_hints(&self) -> Vec<HeaderMap> {
+        if !self.has_hints.load(Relaxed) {
+            return Vec::new();
+        }
+        self.has_hints.store(false, Relaxed);
+        std::mem::take(&mut self.hints.lock())
     }
 
     /// The hash a token is looked up by; none if it cannot be one of ours.

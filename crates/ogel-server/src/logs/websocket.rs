@@ -37,6 +37,7 @@ pub(crate) fn websocket(app: &App, accept: HeaderValue, row: Deployment, after: 
     let limits = WebSocketLimits {
         max_message_bytes: LARGEST_MESSAGE,
         max_frame_bytes: LARGEST_MESSAGE,
+        read_buffer_bytes: 512,
         ..WebSocketLimits::default()
     };
     // Shutting down waits for the close that tells the client to come back: the connection is still one of its thread's.

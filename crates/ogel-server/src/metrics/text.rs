@@ -1,7 +1,10 @@
 //! The counters of all threads in Prometheus' text format.
 
 use super::{Counter, Counters, histogram::BOUNDS_US};
-use crate::{limits::Policy, resources::RESOURCES};
+use crate::{
+    limits::Policy,
+    resources::{Backend, RESOURCES},
+};
 use std::{fmt::Write as _, sync::Arc};
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -46,6 +49,12 @@ pub fn render(threads: &[Arc<Counters>]) -> String {
     for policy in Policy::ALL {
         let total = sum(threads, |counters| &counters.limited[policy as usize]);
         let _ = writeln!(page, "ogel_rate_limited_total{{policy=\"{}\"}} {total}", policy.as_str());
+    }
+    let name = "ogel_requests_waiting";
+    head(&mut page, name, "gauge", "Requests being worked on that need a backend, by backend.");
+    for backend in Backend::ALL {
+        let total = sum(threads, |counters| &counters.waiting_for[backend as usize]);
+        let _ = writeln!(page, "{name}{{backend=\"{}\"}} {total}", backend.as_str());
     }
     let mut single = |name: &str, kind: &str, help: &str, value: u64| {
         head(&mut page, name, kind, help);

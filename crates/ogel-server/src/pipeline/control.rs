@@ -1,7 +1,8 @@
 //! The rest of the request runs where the database's and Ghost's connections live.
 //!
-//! What only reads ends at the request's deadline there as well, its statement with it: nobody waits for the answer any
-//! more. What changes something goes on: half of it would be worse.
+//! What only reads ends at the request's deadline there as well: nobody waits for the answer any more. PostgreSQL still
+//! finishes a statement it has begun, and holds its connection until then: its own timeout bounds that. What changes
+//! something goes on: half of it would be worse.
 
 use super::RequestContext;
 use crate::{error::Failure, state::App};

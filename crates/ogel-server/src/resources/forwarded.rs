@@ -96,11 +96,18 @@ pub(crate) async fn forward(context: &RequestContext, request: Request) -> Resul
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
         return Err(Failure::body_too_large(context.body_limit as u64));
     }
+    let hint = |status, headers: HeaderMap| {
+        if status == StatusCode::EARLY_HINTS {
+            let mut passed = HeaderMap::new();
+            RULES.response.copy(&headers, &mut passed);
+            context.peer.hint(passed);
+        }
+    };
     let sending = Sending {
         deadline: context.deadline,
         replay: Replay::BySafety,
         log: Some(&context.attempts),
-        informational: None,
+        informational: Some(&hint),
     };
     let (head, body) = request.into_parts();
     let (target, forwarded) = (target(studio, &head.uri)?, context.peer.forwarded(context.client));

@@ -115,6 +115,59 @@ async fn requests_are_the_same_however_they_are_cut_into_pieces() {
     app.stop().await;
 }
 
+/// What stands where trailers should is no request, however it was cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_hidden_in_trailers_stays_hidden() {
+    let (studio, bodies) = echoing().await;
+    let app = in_front_of(&studio, |_| {}).await;
+    let hidden = "GET /api/v2/billing/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    let head = "POST /api/v2/billing/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n";
+    for pause in [0, 50] {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        stream.write_all(hidden.as_bytes()).await.unwrap();
+        let text = rest(&mut stream).await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.matches("HTTP/1.1 ").count() == 1, "{text}");
+        assert!(text.contains("connection: close\r\n"), "{text}");
+    }
+    assert_eq!(bodies.lock().len(), 0, "{:?}", bodies.lock());
+    // An empty line whose halves come by themselves is one all the same.
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in ["\r", "\n", "G", "ET /api/v2/version HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(answer(&mut stream).await.0.starts_with("http/1.1 200 "));
+    app.stop().await;
+}
+
+/// What came before an answer broke off reaches the client, and no end that was not one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_passed_on_as_far_as_it_came() {
+    for (framing, expected) in
+        [("content-length: 10", "\r\n\r\nhalf"), ("transfer-encoding: chunked", "\r\n\r\n4\r\nhalf\r\n")]
+    {
+        let answer = if framing.starts_with('c') { "half" } else { "4\r\nhalf\r\n" };
+        let studio = Scripted::start(Arc::new(move |_, mut stream| {
+            Box::pin(async move {
+                let text = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{answer}");
+                stream.write_all(text.as_bytes()).await.ok()?;
+                None
+            })
+        }))
+        .await;
+        let app = in_front_of(&studio, |_| {}).await;
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.write_all(b"GET /api/v2/billing/x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let text = rest(&mut stream).await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with(expected), "{text}");
+        app.stop().await;
+    }
+}
+
 /// However many requests come at once, they are answered in their order, and not all of them are held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_at_once_are_answered_in_their_order() {
@@ -324,5 +377,27 @@ async fn trailers_come_behind_the_body_for_those_who_take_them() {
         let text = rest(&mut stream).await;
         assert!(text.ends_with(&format!("\r\n\r\n{end}")), "{text}");
     }
+    app.stop().await;
+}
+
+/// Early hints reach those who can take them, filtered as an answer is, and are no answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_hints_are_passed_on_before_the_answer() {
+    const ANSWER: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nx-appwrite-key: secret\r\n\r\n\
+        HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let studio = Scripted::saying(ANSWER).await;
+    let app = in_front_of(&studio, |_| {}).await;
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(b"GET /api/v2/billing/x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let hints = read_head(&mut stream).await.unwrap();
+        assert_eq!(hints, "http/1.1 103 early hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+        let (head, body) = answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 200 ") && body == "ok", "{head}{body}");
+    }
+    // HTTP/1.0 knows nothing that comes before the answer.
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    stream.write_all(b"GET /api/v2/billing/x HTTP/1.0\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200 "));
     app.stop().await;
 }

@@ -99,6 +99,47 @@ async fn a_thread_with_too_much_to_do_says_so_and_when_to_come_back() {
     app.stop().await;
 }
 
+/// A backend that is slow takes its share of a thread's places, and what does not need it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_backend_does_not_take_every_place() {
+    let go_on = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let waits = go_on.clone();
+    let studio = crate::scripted::Scripted::start(std::sync::Arc::new(move |_, mut stream| {
+        let waits = waits.clone();
+        Box::pin(async move {
+            waits.acquire().await.ok()?.forget();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n").await.ok()?;
+            Some(stream)
+        })
+    }))
+    .await;
+    let app = crate::raw::in_front_of(&studio, |config| {
+        (config.server.threads, config.server.max_in_flight_per_thread) = (1, 4);
+    })
+    .await;
+    let api = app.anonymous();
+    let slow = || {
+        tokio::spawn({
+            let api = api.clone();
+            async move { api.get("/billing/x").await.status }
+        })
+    };
+    let waiting = [slow(), slow(), slow()];
+    eventually("three wait", || async {
+        app.operations("/metrics").await.1.contains("ogel_requests_waiting{backend=\"studio\"} 3").then_some(())
+    })
+    .await;
+    let error = api.get("/billing/x").await.expect_error(503, "OVERLOADED");
+    assert!(error["message"].as_str().unwrap().contains("studio is slow"), "{error}");
+    api.get("/version").await.expect(200);
+    go_on.add_permits(4);
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap(), 204);
+    }
+    assert_eq!(api.get("/billing/x").await.status, 204);
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_see_counts_health_and_readiness_on_a_port_of_their_own() {
     let app = TestApp::start(Database::Sqlite).await;

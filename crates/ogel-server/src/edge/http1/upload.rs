@@ -28,6 +28,8 @@ pub(super) enum BodyError {
 enum Rest {
     Exact(u64),
     Chunked(Box<ChunkDecoder>),
+    /// Where it ends nobody knows any more, whatever comes.
+    Broken(ChunkError),
 }
 
 /// What is next in a body.
@@ -59,8 +61,15 @@ impl Decoder {
                 *left -= count as u64;
                 count
             }
+            Rest::Broken(error) => return Err(*error),
             Rest::Chunked(decoder) => {
-                let (framing, chunk) = decoder.next(read)?;
+                let (framing, chunk) = match decoder.next(read) {
+                    Ok(next) => next,
+                    Err(error) => {
+                        self.0 = Rest::Broken(error);
+                        return Err(error);
+                    }
+                };
                 // Not `advance`, which would keep the place.
                 drop(read.split_to(framing));
                 match chunk {
@@ -82,13 +91,14 @@ impl Decoder {
         match &self.0 {
             Rest::Exact(left) => *left == 0,
             Rest::Chunked(decoder) => decoder.is_over(),
+            Rest::Broken(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.0 {
             Rest::Exact(left) => SizeHint::with_exact(left),
-            Rest::Chunked(_) => SizeHint::default(),
+            Rest::Chunked(_) | Rest::Broken(_) => SizeHint::default(),
         }
     }
 }
@@ -142,6 +152,11 @@ impl Upload {
     /// Whether the body has been read to its end.
     pub(super) fn is_over(&self) -> bool {
         self.decoder.is_over()
+    }
+
+    /// Whether the handler has let go of it. What it may still read is not ours to take.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.shared.lock().is_dropped
     }
 
     pub(super) fn put(&self, frame: Option<Result<Frame<Bytes>, BodyError>>) {
@@ -217,5 +232,21 @@ pub(super) fn whole(length: BodyLength, read: &mut BytesMut) -> Option<Bytes> {
     match Decoder::new(BodyLength::Exact(length as u64)).next(read) {
         Ok(Piece::Data(data)) => Some(data),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The decoder below may have seen an end before it found the error.
+    #[test]
+    fn a_broken_body_has_no_end() {
+        let mut decoder = Decoder::new(BodyLength::Chunked);
+        assert!(matches!(decoder.next(&mut BytesMut::from(&b"0\r\n"[..])), Ok(Piece::Incomplete)));
+        let mut rest = BytesMut::from(&b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"[..]);
+        for _ in 0..3 {
+            assert!(decoder.next(&mut rest).is_err() && !decoder.is_over());
+        }
     }
 }
