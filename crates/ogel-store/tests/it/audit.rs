@@ -84,6 +84,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("touch_api_keys", "when it was last used is no change of it"),
     ("touch_sessions", "when it was last used is no change of it"),
     ("delete_expired_sessions", "has ended by itself"),
+    ("begin_purge", "the deletion it carries out was written down when it was asked for"),
     ("promote", "holds the project's row and changes nothing of it"),
 ];
 
