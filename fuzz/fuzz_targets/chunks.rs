@@ -22,7 +22,10 @@ fn read(text: &[u8], piece: usize) -> Result<Read, ChunkError> {
             read.taken += framing;
             rest = &rest[framing..];
             match chunk {
-                Chunk::Incomplete => break assert!(rest.is_empty()),
+                Chunk::Incomplete => {
+                    assert!(rest.is_empty(), "all of it is framing");
+                    break;
+                }
                 Chunk::Data(length) => {
                     read.data.extend_from_slice(&rest[..length]);
                     read.taken += length;
