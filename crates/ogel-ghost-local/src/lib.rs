@@ -68,7 +68,7 @@ pub struct LocalGhost {
     app: Arc<App>,
     api: SocketAddr,
     /// Held for the life of the process: the lock on the data directory.
-    _lock: std::fs::File,
+    lock: std::fs::File,
 }
 
 impl LocalGhost {
@@ -116,7 +116,7 @@ impl LocalGhost {
         app.spawn(serve::listen(app.clone(), preview_listener, preview::site(app.clone()), false));
         app.spawn(serve::listen(app.clone(), api_listener, routes::api(app.clone()), true));
         tracing::info!(ghost.api = %api, ghost.preview = %app.preview.bound, "embedded ghost started");
-        Ok(LocalGhost { app, api, _lock: lock })
+        Ok(LocalGhost { app, api, lock })
     }
 
     /// Address of the API.
@@ -159,6 +159,8 @@ impl LocalGhost {
 impl Drop for LocalGhost {
     fn drop(&mut self) {
         self.app.stop.cancel();
+        // Closing it does not suffice: a program that is just being started still has it open, and with it the lock.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -167,3 +167,25 @@ async fn a_data_directory_has_one_ghost_at_a_time() {
     assert!(matches!(second, Err(ogel_ghost_local::StartError::DataDirInUse(_))));
     ghost.inner.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ghost_starts_again_while_programs_are_being_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Each of them has all our files open until it has become another program.
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                for _ in 0..40 {
+                    ghost_with(config(dir.path())).await.inner.shutdown().await;
+                }
+            });
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

@@ -118,9 +118,12 @@ impl ChunkDecoder {
             }
             let Some(byte) = input.get(at) else { return Ok((at, Chunk::Incomplete)) };
             at += 1;
-            self.state = self.after(*byte)?;
-            if self.state == State::End {
-                return Ok((at, Chunk::End(self.parse_trailers()?)));
+            let state = self.after(*byte)?;
+            // A body whose trailers are none is not over: what is behind it must not be taken for a message.
+            let trailers = if state == State::End { Some(self.parse_trailers()?) } else { None };
+            self.state = state;
+            if let Some(trailers) = trailers {
+                return Ok((at, Chunk::End(trailers)));
             }
         }
     }
@@ -332,6 +335,12 @@ mod tests {
             (b"0\r\n: 1\r\n\r\n", BadTrailer),
         ] {
             assert_eq!(decode(&[text]).err(), Some(error), "{}", text.escape_ascii());
+            let mut decoder = ChunkDecoder::new();
+            let mut rest = text;
+            while let Ok((framing, Chunk::Data(length))) = decoder.next(rest) {
+                rest = &rest[framing + length..];
+            }
+            assert!(!decoder.is_over(), "{}", text.escape_ascii());
         }
         let (_, chunk) = ChunkDecoder::new().next(b"ffffffffffffffff\r\nabc").unwrap();
         assert!(matches!(chunk, Chunk::Data(3)), "the largest size is waited for");

@@ -409,7 +409,6 @@ async fn nobody_speaks_to_ghost_as_somebody_else() {
         body[field] = "x".into();
         ada.post("/sites", body).await.expect_error(400, "UNKNOWN_FIELD");
     }
-    let before = ghost.heads().len();
     let request = format!(
         "GET /api/v2/sites?projectId={project} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncookie: a_session=stolen\r\n\
          x-appwrite-key: stolen\r\nx-appwrite-jwt: stolen\r\nx-appwrite-project: stolen\r\nx-appwrite-mode: admin\r\n\
@@ -419,9 +418,9 @@ async fn nobody_speaks_to_ghost_as_somebody_else() {
     );
     let answer = send(&app, request.as_bytes()).await;
     assert_eq!(statuses(&answer), ["200"], "{answer}");
-    let heads = ghost.heads();
-    assert_eq!(heads.len(), before + 1, "{heads:?}");
-    let head = &heads[before];
+    // Ada may be due for another token; that is asked for with the platform's key.
+    let heads: Vec<_> = ghost.heads().into_iter().filter(|head| head.starts_with("get ")).collect();
+    let [head] = &heads[..] else { panic!("{heads:?}") };
     for forbidden in ["stolen", "6.6.6.6", "admin", "origin", "cookie", "authorization", "x-appwrite-key", "bearer"] {
         assert!(!head.contains(forbidden), "`{forbidden}` came through:\n{head}");
     }
