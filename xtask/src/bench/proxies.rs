@@ -115,6 +115,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     }
     notes.into_iter().for_each(|note| section.note(note));
     section.note("one key for every request: what a connection or a thread remembers of a caller is always there");
+    section.note("typed: a page of sites that was asked for before, so it is answered from what is kept, and the upstream is not asked");
     for (route, target) in ours.iter().filter(|(route, _)| route.proxied) {
         let strangers = ["Authorization: Bearer ogel_nobody".to_owned()];
         let path = route.path(&account.project);
