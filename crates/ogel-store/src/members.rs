@@ -59,6 +59,39 @@ pub(crate) use own_role;
 
 const OWNERS: &str = "SELECT COUNT(*) FROM organization_members WHERE organization_id = $1 AND role = 'owner'";
 
+/// Who asks, of whom, and how many owners there are, once the organization is held.
+macro_rules! standing {
+    ($tx:expr, $viewer:expr, $id:expr, $user:expr) => {
+        Standing {
+            mine: own_role!($tx, $viewer, $id),
+            there: sqlx::query_as(concat!(member!(), "WHERE o.organization_id = $1 AND o.user_id = $2"))
+                .bind($id.0)
+                .bind($user.0)
+                .fetch_optional(&mut *$tx)
+                .await?,
+            owners: sqlx::query_scalar(OWNERS).bind($id.0).fetch_one(&mut *$tx).await?,
+        }
+    };
+}
+
+struct Standing {
+    mine: Option<Role>,
+    there: Option<Member>,
+    owners: i64,
+}
+
+impl Standing {
+    /// The member, unless they may not be changed. `stays_owner`: whether somebody who is one is an owner afterwards.
+    fn allow(self, stays_owner: bool, may: impl Fn(Role, Role) -> bool) -> std::result::Result<Member, Refusal> {
+        match (self.mine, self.there) {
+            (None, _) | (_, None) => Err(Refusal::NotFound),
+            (Some(mine), Some(there)) if !may(mine, there.role) => Err(Refusal::NotAllowed),
+            (_, Some(there)) if there.role == Role::Owner && !stays_owner && self.owners < 2 => Err(Refusal::LastOwner),
+            (_, Some(there)) => Ok(there),
+        }
+    }
+}
+
 impl Store {
     /// Of an organization the viewer belongs to, newest first.
     pub async fn members(&self, viewer: &Viewer, id: OrganizationId, request: &PageRequest) -> Result<Page<Member>> {
@@ -89,15 +122,9 @@ impl Store {
         may: impl Fn(Role, Role) -> bool,
     ) -> Result<Outcome<Member>> {
         Ok(audited!(self, act, tx => {
-            let mine = own_role!(tx, viewer, id);
-            let there: Option<Member> = sqlx::query_as(concat!(member!(), "WHERE o.organization_id = $1 AND o.user_id = $2"))
-                .bind(id.0).bind(user.0).fetch_optional(&mut *tx).await?;
-            let owners: i64 = sqlx::query_scalar(OWNERS).bind(id.0).fetch_one(&mut *tx).await?;
-            match (mine, there) {
-                (None, _) | (_, None) => Err(Refusal::NotFound),
-                (Some(mine), Some(there)) if !may(mine, there.role) => Err(Refusal::NotAllowed),
-                (_, Some(there)) if there.role == Role::Owner && role != Role::Owner && owners < 2 => Err(Refusal::LastOwner),
-                (_, Some(there)) => {
+            match standing!(tx, viewer, id, user).allow(role == Role::Owner, &may) {
+                Err(refusal) => Err(refusal),
+                Ok(there) => {
                     let changed = sqlx::query(concat!(
                         "UPDATE organization_members SET role = $3, row_version = row_version + 1 \
                          WHERE organization_id = $1 AND user_id = $2 AND ", is_expected!("organization_members", "$4")))
@@ -123,15 +150,9 @@ impl Store {
         may: impl Fn(Role, Role) -> bool,
     ) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {
-            let mine = own_role!(tx, viewer, id);
-            let there: Option<Member> = sqlx::query_as(concat!(member!(), "WHERE o.organization_id = $1 AND o.user_id = $2"))
-                .bind(id.0).bind(user.0).fetch_optional(&mut *tx).await?;
-            let owners: i64 = sqlx::query_scalar(OWNERS).bind(id.0).fetch_one(&mut *tx).await?;
-            match (mine, there) {
-                (None, _) | (_, None) => Err(Refusal::NotFound),
-                (Some(mine), Some(there)) if !may(mine, there.role) => Err(Refusal::NotAllowed),
-                (_, Some(there)) if there.role == Role::Owner && owners < 2 => Err(Refusal::LastOwner),
-                (_, Some(there)) => {
+            match standing!(tx, viewer, id, user).allow(false, &may) {
+                Err(refusal) => Err(refusal),
+                Ok(there) => {
                     let removed = sqlx::query(concat!(
                         "DELETE FROM organization_members WHERE organization_id = $1 AND user_id = $2 AND ",
                         is_expected!("organization_members", "$3")))
