@@ -14,6 +14,12 @@ fn leases_end(app: &TestApp) {
     app.app.world.clock.advance(chrono::TimeDelta::seconds(30));
 }
 
+/// A build that is still running when its deployment has been made, and how to deploy it.
+fn slow_build() -> (Repository, Value) {
+    let repository = Repository::new(&[("build.sh", "sleep 2; mkdir out; echo x > out/index.html")]);
+    (repository, json!({ "buildCommand": "sh build.sh", "outputDirectory": "out" }))
+}
+
 on_both! {
     /// Ghost is asked for an account, a project, its key, a membership, a token and the deployment: before and after each
     /// of those, a request sent or an answer on its way, the replica dies.
@@ -58,8 +64,7 @@ on_both! {
         let ada = app.sign_up("ada").await;
         let project = ada.project("shop").await;
         let replica = app.replica().await;
-        let repository = Repository::new(&[("build.sh", "sleep 2; mkdir out; echo x > out/index.html")]);
-        let more = json!({ "buildCommand": "sh build.sh", "outputDirectory": "out" });
+        let (repository, more) = slow_build();
         let made = replica.api(&ada).deploy(&project, &repository.url(), more).await;
         replica.kill().await;
         leases_end(&app);
@@ -70,8 +75,7 @@ on_both! {
         let ada = app.sign_up("ada").await;
         let project = ada.project("shop").await;
         let replica = app.replica().await;
-        let repository = Repository::new(&[("build.sh", "sleep 2; mkdir out; echo x > out/index.html")]);
-        let more = json!({ "buildCommand": "sh build.sh", "outputDirectory": "out" });
+        let (repository, more) = slow_build();
         let made = replica.api(&ada).deploy(&project, &repository.url(), more).await;
         replica.stop().await;
         // The clock stands still, so no lease ends.
