@@ -21,6 +21,8 @@ string_enum! {
         BuildLogs = "build_logs",
         /// What else was asked of the deployment backend: promotions and deletions.
         Operations = "operations",
+        /// Changes of sites and domains that the deployment backend was asked for, and of which nobody knows yet what became.
+        Changes = "changes",
         /// Accounts that were deleted here and are to be removed at the deployment backend.
         Accounts = "accounts",
         /// The comparison of Studio's record with the deployment backend's.

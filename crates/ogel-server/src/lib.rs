@@ -8,7 +8,7 @@
 //! - [`resources`]: the table of nouns, and one file per noun
 //! - [`callers`], [`uses`], [`passwords`]: who calls, from memory; when they last did; the threads that hash
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
-//!   to Ghost and how its status comes back; `doing.rs` and `departed.rs`: what else is asked of Ghost; [`work`]: jobs that outlive a process; [`logs`]: build log streams
+//!   to Ghost and how its status comes back; `doing.rs`, `changes.rs` and `departed.rs`: what else is asked of Ghost; [`work`]: jobs that outlive a process; [`logs`]: build log streams
 //! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
 //! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
 //! - [`studio`]: sessions of Studio's own login
@@ -25,6 +25,7 @@ pub mod billing;
 pub mod bridge;
 pub mod caller;
 pub mod callers;
+mod changes;
 pub mod config;
 mod departed;
 pub mod dev;

@@ -1,5 +1,6 @@
 //! Ghost's sites and domains under ids of ours. What was made through us has the same id on both sides; what was made
-//! elsewhere gets one of ours when it is first seen in a list. Ghost's ids never leave this process.
+//! elsewhere gets one of ours when it is first seen in a list. Ghost's ids never leave this process. Next: `changes.rs`, which
+//! makes and ends the mappings of what is made and removed through us.
 
 use crate::{
     error::{Failure, Result},
@@ -7,7 +8,7 @@ use crate::{
 };
 use moka::sync::Cache;
 use ogel_api::id::ProjectId;
-use ogel_store::{Emission, GhostObject, ObjectKind};
+use ogel_store::{GhostObject, ObjectKind};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -38,7 +39,7 @@ impl Default for Objects {
 }
 
 impl Objects {
-    fn forget(&self, object: &GhostObject) {
+    pub(crate) fn forget(&self, object: &GhostObject) {
         self.by_id.invalidate(&object.id);
         self.by_project.invalidate(&(object.project_id, object.kind));
     }
@@ -100,17 +101,7 @@ async fn learn(
     Ok(found)
 }
 
-/// Remembers an object that is about to be made at Ghost, under the same id on both sides. Before the call: should its
-/// answer be lost, the object is not a stranger when it shows up. On the control plane.
-pub(crate) async fn announce(app: &App, id: Uuid, project_id: ProjectId, kind: ObjectKind) -> Result<GhostObject> {
-    let object = GhostObject { id, project_id, kind, ghost_id: id.to_string() };
-    app.store.insert_ghost_object(&object, app.world.now()).await?;
-    Ok(object)
-}
-
-/// Forgets an object that is not at Ghost (any more), and says so to webhooks if they are to be told. On the control plane.
-pub(crate) async fn forget(app: &App, object: &GhostObject, told: Option<&Emission>) -> Result<()> {
-    app.store.delete_ghost_object(object.id, told).await?;
-    app.objects.forget(object);
-    Ok(())
+/// One that is about to be made at Ghost, under the same id on both sides.
+pub(crate) fn new(id: Uuid, project_id: ProjectId, kind: ObjectKind) -> GhostObject {
+    GhostObject { id, project_id, kind, ghost_id: id.to_string() }
 }

@@ -3,6 +3,7 @@
 use crate::{
     access_log::{AccessLog, Destination},
     billing::{closing, metering},
+    changes,
     config::Config,
     departed, doing,
     edge::{Edge, Tls},
@@ -157,6 +158,7 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
     hooks::start(app);
     logs::kept::start(app);
     work::start::<doing::Operating>(app);
+    work::start::<changes::Settling>(app);
     work::start::<departed::Departing>(app);
     work::start::<reconciler::Comparing>(app);
     reconciler::ask(app, false).await.doing("cannot write the job of comparing records")?;

@@ -7,6 +7,8 @@
 
 mod leases;
 
+pub(crate) use leases::Guard as Held;
+
 use crate::{error::Failure, state::App};
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
@@ -145,6 +147,12 @@ pub(crate) fn begin<D: Doer>(app: &App, job: Job) {
             sit::<D>(&state, job, permit).await;
         }
     });
+}
+
+/// Keeps the lease of a job that was written with [`hold`] and is done outside of its queue, as long as the value lives.
+pub(crate) fn keep<'a>(app: &'a App, job: &Job, asked: Instant) -> Held<'a> {
+    app.work.leases.add(job, asked);
+    app.work.leases.guard(job)
 }
 
 /// Something happened that makes a job due now, wherever it is.

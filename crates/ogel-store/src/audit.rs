@@ -107,6 +107,16 @@ impl Entry {
         self.before(field, from).after(field, to)
     }
 
+    /// What it says.
+    pub(crate) fn fields(&self) -> (AuditAction, [&Map<String, Value>; 2]) {
+        (self.action, [&self.before, &self.after])
+    }
+
+    /// The same with fields that were written down before.
+    pub(crate) fn with_fields(self, before: Option<Map<String, Value>>, after: Option<Map<String, Value>>) -> Self {
+        Self { before: before.unwrap_or_default(), after: after.unwrap_or_default(), ..self }
+    }
+
     /// What it is about, for those who are told of it.
     pub(crate) fn told(&self) -> (Option<OrganizationId>, AuditAction, &str, [&Map<String, Value>; 2]) {
         (self.organization, self.action, &self.target, [&self.before, &self.after])
@@ -243,16 +253,6 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// Writes down what was done elsewhere, at Ghost for example. What changes rows of ours takes an [`Act`] itself.
-    pub async fn record(&self, act: &Act, entry: Entry) -> Result<()> {
-        on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
-            write_down!(tx, act, [entry]);
-            tx.commit().await?;
-        });
-        Ok(())
-    }
-
     /// Of an organization the viewer belongs to, newest first.
     pub async fn audit_log(
         &self,

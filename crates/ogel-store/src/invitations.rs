@@ -8,7 +8,7 @@ use crate::{
     organizations::{HOLD, INSERT_MEMBER, organization_columns},
     pool::{on_read, on_write},
     viewer::{seen_by, sees_organization},
-    words::row,
+    words::{Seen, row},
 };
 use chrono::{DateTime, Utc};
 use ogel_api::{
@@ -206,7 +206,8 @@ impl Store {
         }))
     }
 
-    /// Lets the person join whose address was invited. A token is good once, and for nobody else.
+    /// Lets the person join whose address was invited. A token is good once, and for nobody else; whoever joined by it and
+    /// is still there gets the same answer again.
     pub async fn accept_invitation(
         &self,
         act: &Act,
@@ -218,7 +219,15 @@ impl Store {
                 "SELECT ", columns!(), " FROM invitations WHERE token_hash = $1 AND email = $2 AND expires_at > $3"))
                 .bind(&token_hash[..]).bind(user.email.to_lowercase()).bind(act.at).fetch_optional(&mut *tx).await?;
             match found {
-                None => Err(Refusal::NotFound),
+                None => {
+                    let joined: Option<Seen<Organization>> = sqlx::query_as(concat!(
+                        "SELECT ", organization_columns!(), ", m.role FROM accepted_invitations a \
+                         JOIN organizations ON organizations.id = a.organization_id AND organizations.deleted_at IS NULL \
+                         JOIN organization_members m ON m.organization_id = a.organization_id AND m.user_id = a.user_id \
+                         WHERE a.token_hash = $1 AND a.user_id = $2"))
+                        .bind(&token_hash[..]).bind(user.id.0).fetch_optional(&mut *tx).await?;
+                    joined.map(|joined| (joined.into(), Vec::new())).ok_or(Refusal::NotFound)
+                }
                 Some(found) => {
                     let held = sqlx::query(HOLD).bind(found.organization_id.0).execute(&mut *tx).await?.rows_affected();
                     // Of two who come at once, the second finds it gone.
@@ -235,6 +244,10 @@ impl Store {
                         sqlx::query(INSERT_MEMBER)
                             .bind(found.organization_id.0).bind(user.id.0).bind(found.role.as_str()).bind(act.at)
                             .execute(&mut *tx).await?;
+                        sqlx::query("INSERT INTO accepted_invitations (token_hash, organization_id, user_id, accepted_at) \
+                                     VALUES ($1, $2, $3, $4)")
+                            .bind(&token_hash[..]).bind(found.organization_id.0).bind(user.id.0).bind(act.at)
+                            .execute(&mut *tx).await?;
                         let row: Organization = sqlx::query_as(concat!(
                             "SELECT ", organization_columns!(), " FROM organizations WHERE id = $1"))
                             .bind(found.organization_id.0).fetch_one(&mut *tx).await?;
@@ -250,8 +263,12 @@ impl Store {
         }))
     }
 
-    /// Removes at most `limit` that lapsed before then.
+    /// Removes at most `limit` that lapsed before then, and as many that were accepted before then.
     pub async fn delete_lapsed_invitations(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        on_write!(self, db => sqlx::query(
+            "DELETE FROM accepted_invitations WHERE token_hash IN (SELECT token_hash FROM accepted_invitations \
+             WHERE accepted_at < $1 LIMIT $2)")
+            .bind(before).bind(i64::from(limit)).execute(db).await?.rows_affected());
         Ok(on_write!(self, db => sqlx::query(
             "DELETE FROM invitations WHERE expires_at < $1 AND id IN (SELECT id FROM invitations WHERE expires_at < $1 LIMIT $2)")
             .bind(before).bind(i64::from(limit)).execute(db).await?.rows_affected()))

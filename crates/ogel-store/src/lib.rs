@@ -28,6 +28,7 @@ mod invoices;
 mod limits;
 mod mails;
 mod members;
+mod object_changes;
 mod objects;
 mod operations;
 mod organizations;
@@ -67,6 +68,7 @@ pub use invoices::{Billable, Invoice, InvoiceLine, PaymentChange, PaymentOutcome
 pub use limits::LimitOverride;
 pub use mails::Mail;
 pub use members::Member;
+pub use object_changes::{ObjectChange, ObjectOutcome, ObjectStep};
 pub use objects::{GhostObject, ObjectKind};
 pub use operations::{Ending, NewOperation, Operation};
 pub use organizations::Organization;
@@ -82,10 +84,8 @@ pub use subscriptions::{PlanChange, PlanSpan};
 pub use usage::{UsageSum, Used, hour_of};
 pub use users::User;
 pub use viewer::Viewer;
-pub use webhooks::{
-    Attempt, Attempted, Emission, EmissionScope, NewDelivery, OutboxEvent, Verdict, Webhook, WebhookChange,
-    WebhookDelivery,
-};
+pub use webhooks::{Attempt, Attempted, NewDelivery, OutboxEvent, Verdict, Webhook, WebhookChange, WebhookDelivery};
+pub(crate) use webhooks::{Emission, EmissionScope};
 pub use work::{Hold, Job, NewJob, QueueFigures};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;

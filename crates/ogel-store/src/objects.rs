@@ -1,10 +1,9 @@
 //! Which of Ghost's sites and domains has which id of ours. A mapping never changes: it is made once, and goes with the
-//! object or its project. Says nothing about who may see an object: that is decided by its project.
+//! object or its project (`object_changes.rs`). Says nothing about who may see an object: that is decided by its project.
 
 use crate::{
-    Emission, Result, Store,
+    Result, Store,
     pool::{on_read, on_write},
-    webhooks::outbox::emit,
     words::row,
 };
 use chrono::{DateTime, Utc};
@@ -55,16 +54,6 @@ impl Store {
             .bind(id).fetch_optional(db).await?))
     }
 
-    /// For an object that is about to be made under an id of ours. One that is there already stays.
-    pub async fn insert_ghost_object(&self, object: &GhostObject, now: DateTime<Utc>) -> Result<()> {
-        on_write!(self, db => sqlx::query(
-            "INSERT INTO ghost_objects (id, project_id, kind, ghost_id, created_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT DO NOTHING")
-            .bind(object.id).bind(object.project_id.0).bind(object.kind.as_str()).bind(&object.ghost_id).bind(now)
-            .execute(db).await?.rows_affected());
-        Ok(())
-    }
-
     /// Those of the project's mappings that name one of `ghost_ids`; one statement.
     pub async fn ghost_objects(
         &self,
@@ -110,17 +99,5 @@ impl Store {
             ));
             query.build_query_as().fetch_all(db).await?
         }))
-    }
-
-    pub async fn delete_ghost_object(&self, id: Uuid, told: Option<&Emission>) -> Result<()> {
-        on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
-            let gone = sqlx::query("DELETE FROM ghost_objects WHERE id = $1").bind(id).execute(&mut *tx).await?.rows_affected();
-            if let Some(emission) = told.filter(|_| gone > 0) {
-                emit!(tx, emission);
-            }
-            tx.commit().await?;
-        });
-        Ok(())
     }
 }

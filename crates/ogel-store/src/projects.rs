@@ -198,14 +198,15 @@ impl Store {
         self.stale_or_gone_project(viewer, id, outcome).await
     }
 
-    /// Moves it to another organization, with the keys that are bound to it. `may` is told the viewer's role there; the one
-    /// here the caller has looked at. Written down in both.
+    /// Moves it to another organization, with the keys and webhooks that are bound to it. `may` is told the viewer's roles
+    /// here and there. Written down in both. `TooMany`: the organization there would have more than `most_webhooks`.
     pub async fn transfer_project(
         &self,
         act: &Act,
         viewer: &Viewer,
         id: ProjectId,
         (to, slug): (OrganizationId, Option<&str>),
+        most_webhooks: u32,
         may: impl Fn(Role, Role) -> bool,
     ) -> Result<Outcome<Project>> {
         Ok(audited!(self, act, tx => {
@@ -227,13 +228,20 @@ impl Store {
                         .fetch_all(&mut *tx).await?.pop().ok_or(sqlx::Error::RowNotFound)?;
                     sqlx::query("UPDATE api_keys SET organization_id = $2 WHERE project_id = $1 AND organization_id IS NOT NULL")
                         .bind(id.0).bind(to.0).execute(&mut *tx).await?;
+                    let webhooks = sqlx::query("UPDATE webhooks SET organization_id = $2, updated_at = $3, \
+                                                row_version = row_version + 1 WHERE project_id = $1")
+                        .bind(id.0).bind(to.0).bind(act.at).execute(&mut *tx).await?.rows_affected();
+                    let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM webhooks WHERE organization_id = $1")
+                        .bind(to.0).fetch_one(&mut *tx).await?;
                     let entry = |organization| {
-                        Entry::new(organization, AuditAction::ProjectTransferred, id)
+                        let entry = Entry::new(organization, AuditAction::ProjectTransferred, id)
                             .changed("organizationId", before.organization_id, after.organization_id)
-                            .changed("slug", &before.slug, &after.slug)
+                            .changed("slug", &before.slug, &after.slug);
+                        if webhooks > 0 { entry.after("webhooks", webhooks) } else { entry }
                     };
                     let entries = vec![entry(before.organization_id), entry(to)];
-                    Ok((after, entries))
+                    let is_too_many = webhooks > 0 && there > i64::from(most_webhooks);
+                    if is_too_many { Err(Refusal::TooMany) } else { Ok((after, entries)) }
                 }
             }
         }))

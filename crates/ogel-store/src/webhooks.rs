@@ -66,7 +66,8 @@ mod deliveries;
 pub(crate) mod outbox;
 
 pub use deliveries::{Attempt, Attempted, NewDelivery, Verdict, WebhookDelivery};
-pub use outbox::{Emission, EmissionScope, OutboxEvent};
+pub use outbox::OutboxEvent;
+pub(crate) use outbox::{Emission, EmissionScope};
 
 impl Webhook {
     fn entry(&self, action: AuditAction) -> Entry {

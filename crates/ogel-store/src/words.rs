@@ -9,6 +9,7 @@ use ogel_api::{
     auth::{Scope, SessionKind},
     billing::{BudgetAction, InvoiceStatus, LineKind, Metric},
     deployments::{DeploymentEventType, DeploymentStatus},
+    domains::DomainStatus,
     id::{
         ApiKeyId, AuditEntryId, BuildId, DeploymentId, EventId, InvitationId, InvoiceId, OperationId, OrganizationId,
         ProjectId, SessionId, UserId, WebhookDeliveryId, WebhookId,
@@ -72,6 +73,7 @@ words!(
     DeploymentEventType,
     DeploymentStatus,
     DeviceStatus,
+    DomainStatus,
     FindingKind,
     InvoiceStatus,
     IpAddr,

@@ -8,6 +8,7 @@ use crate::{
     access::{self, Access},
     acting::{Acting, acting, refused},
     caller::{Allowed, Caller, scope},
+    changes::{self, Change},
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, invalid_field},
     objects::{self, Ids},
@@ -26,10 +27,9 @@ use ogel_api::{
     domains::{DnsRecord, Domain, DomainList, DomainStatus, NewDomain, UpdateDomain},
     error::{Error, ErrorCode},
     id::{DomainId, ProjectId, SiteId},
-    webhooks::WebhookEventType,
 };
 use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
-use ogel_store::{Act, Emission, EmissionScope, Entry, GhostObject, ObjectKind};
+use ogel_store::{Entry, GhostObject, ObjectKind, ObjectOutcome};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -53,17 +53,29 @@ fn wire<'a>(id: DomainId, project_id: ProjectId, document: DomainDoc<'a>, sites:
         project_id,
         domain: document.domain,
         site_id: document.site_id.and_then(|site| sites.get(&*site)).map(|id| SiteId(*id)),
-        status: match document.status {
-            // A word this build does not know is not a promise that the domain is served.
-            DomainStatus::Unrecognized => DomainStatus::Pending,
-            known => known,
-        },
+        status: known(document.status),
         expected: records(document.expected),
         observed: records(document.observed),
         checked_at: document.checked_at,
         created_at: document.created_at,
         updated_at: document.updated_at,
     }
+}
+
+/// A word this build does not know is not a promise that the domain is served.
+fn known(status: DomainStatus) -> DomainStatus {
+    if status == DomainStatus::Verified { status } else { DomainStatus::Pending }
+}
+
+/// As the wire has it.
+pub(crate) async fn as_json(app: &App, object: &GhostObject, document: DomainDoc<'_>) -> Result<serde_json::Value> {
+    let sites = sites_of(app, object.project_id, std::slice::from_ref(&document)).await?;
+    let domain = wire(DomainId(object.id), object.project_id, document, &sites);
+    Ok(serde_json::to_value(domain).map_err(Error::internal)?)
+}
+
+fn entry(access: &Access, action: AuditAction, id: DomainId) -> Entry {
+    Entry::new(access.project.organization_id, action, id)
 }
 
 /// Our ids of the sites the domains belong to.
@@ -232,26 +244,22 @@ async fn create_domain(
     let site = site_at_ghost(&app, &caller.caller, project, body.site_id).await?;
     let id = DomainId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
-    let object = objects::announce(&app, id.0, project, ObjectKind::Domain).await?;
+    let object = objects::new(id.0, project, ObjectKind::Domain);
     let new = CreateDomain { domain_id: &object.ghost_id, domain: &name, site_id: site.as_deref() };
+    let entry = entry(&access, AuditAction::DomainCreated, id)
+        .after("projectId", project)
+        .after("domain", &name)
+        .after("siteId", body.site_id);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
     let made = acting!(&app, acting, |credential, at| app.ghost.create_domain(context.call(), credential, at, &new));
     match made {
         Ok(answer) => {
-            let entry = Entry::new(access.project.organization_id, AuditAction::DomainCreated, id)
-                .after("projectId", project)
-                .after("domain", &name)
-                .after("siteId", body.site_id);
-            app.store.record(&caller.act(&app), entry).await?;
-            let document = answer.read()?;
-            app.store.emit(&emission(&app, id, project, Some(&document.domain), WebhookEventType::DomainAdded)).await?;
-            let response = shown(&app, StatusCode::CREATED, id, project, document).await?;
+            change.end(ObjectOutcome::Done).await;
+            let response = shown(&app, StatusCode::CREATED, id, project, answer.read()?).await?;
             Ok(responses::after_change(&app, project, DOMAINS, response).await)
         }
         Err(error) => {
-            // Whatever may have been made keeps its id.
-            if !error.may_have_been_processed {
-                objects::forget(&app, &object, None).await?;
-            }
+            change.failed(&error).await;
             responses::changed(&app, project, DOMAINS).await;
             Err(error.into())
         }
@@ -274,49 +282,47 @@ async fn update_domain(
     rule::UPDATE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
-    let changed = match body.site_id {
-        None => acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
+    let Some(site) = body.site_id else {
+        let shown_now = acting!(&app, acting, |credential, at| context.core.ghost.get_domain(
             context.call(),
             credential,
             at,
             at_ghost
-        )),
-        Some(site) => {
-            let site = site_at_ghost(&app, &caller.caller, object.project_id, site).await?;
-            let site = site.as_deref();
-            acting!(&app, acting, |credential, at| ghost.update_domain(context.call(), credential, at, at_ghost, site))
-        }
+        ));
+        let answer = shown_now.map_err(|error| refused(error, "domain", id))?;
+        return shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await;
     };
-    let entry = Entry::new(access.project.organization_id, AuditAction::DomainUpdated, id);
-    let entry = body.site_id.map(|site| entry.after("siteId", site));
-    let act = caller.act(&app);
-    answered(&app, id, object.project_id, changed, |_| entry.map(|entry| (act, entry))).await
+    let there = site_at_ghost(&app, &caller.caller, object.project_id, site).await?;
+    let there = there.as_deref();
+    let entry = entry(&access, AuditAction::DomainUpdated, id).after("siteId", site);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
+    let changed =
+        acting!(&app, acting, |credential, at| ghost.update_domain(context.call(), credential, at, at_ghost, there));
+    answered(&app, id, object.project_id, change, changed, |_| ObjectOutcome::Done).await
 }
 
-/// What webhooks are told of a domain.
-fn emission(app: &App, id: DomainId, project: ProjectId, domain: Option<&str>, kind: WebhookEventType) -> Emission {
-    let data = serde_json::json!({ "domainId": id, "projectId": project, "domain": domain });
-    Emission { scope: EmissionScope::Project(project), kind, data, at: app.world.now() }
-}
-
-/// The answer to a change, and what is written down of it; one that failed may have been done all the same.
+/// The answer to a change, and what became of it; one that failed may have been done all the same.
 async fn answered(
     app: &App,
     id: DomainId,
     project: ProjectId,
+    change: Change<'_>,
     changed: Result<ogel_ghost::Answer<DomainDoc<'static>>, ogel_ghost::GhostError>,
-    entry: impl FnOnce(&DomainDoc<'_>) -> Option<(Act, Entry)>,
+    outcome: impl for<'a> FnOnce(&'a DomainDoc<'_>) -> ObjectOutcome<'a>,
 ) -> Result<Response> {
-    if changed.is_err() {
-        responses::changed(app, project, DOMAINS).await;
+    match changed {
+        Ok(answer) => {
+            let document = answer.read()?;
+            change.end(outcome(&document)).await;
+            let response = shown(app, StatusCode::OK, id, project, document).await?;
+            Ok(responses::after_change(app, project, DOMAINS, response).await)
+        }
+        Err(error) => {
+            change.failed(&error).await;
+            responses::changed(app, project, DOMAINS).await;
+            Err(refused(error, "domain", id))
+        }
     }
-    let answer = changed.map_err(|error| refused(error, "domain", id))?;
-    let document = answer.read()?;
-    if let Some((act, entry)) = entry(&document) {
-        app.store.record(&act, entry).await?;
-    }
-    let response = shown(app, StatusCode::OK, id, project, document).await?;
-    Ok(responses::after_change(app, project, DOMAINS, response).await)
 }
 
 /// Asks DNS now. The answer shows what it should say and what it does say; `status` is the result. Takes the role developer.
@@ -336,17 +342,15 @@ async fn verify_domain(
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let before = acting!(&app, acting, |credential, at| ghost.get_domain(context.call(), credential, at, at_ghost));
     let before = before.map_err(|error| refused(error, "domain", id))?.read()?.status;
+    let entry = entry(&access, AuditAction::DomainChecked, id);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, Some(known(before))).await?;
     let checked = acting!(&app, acting, |credential, at| ghost.verify_domain(context.call(), credential, at, at_ghost));
-    if let Ok(answer) = &checked {
-        let document = answer.read()?;
-        if document.status == DomainStatus::Verified && before != DomainStatus::Verified {
-            let verified = WebhookEventType::DomainVerified;
-            app.store.emit(&emission(&app, id, object.project_id, Some(&document.domain), verified)).await?;
-        }
-    }
-    let entry = Entry::new(access.project.organization_id, AuditAction::DomainChecked, id);
-    let act = caller.act(&app);
-    answered(&app, id, object.project_id, checked, |document| Some((act, entry.after("status", document.status)))).await
+    answered(&app, id, object.project_id, change, checked, found).await
+}
+
+/// What the look found.
+fn found<'a>(document: &'a DomainDoc<'_>) -> ObjectOutcome<'a> {
+    ObjectOutcome::Checked { domain: &document.domain, status: known(document.status) }
 }
 
 /// Removes a domain, which is no longer served. Takes the role developer.
@@ -364,24 +368,18 @@ async fn delete_domain(
     rule::DELETE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
-    let gone = acting!(&app, acting, |credential, at| ghost.delete_domain(context.call(), credential, at, at_ghost));
-    let outcome = gone.map_err(|error| refused(error, "domain", id));
-    // One that was not there any more is not there either way.
-    if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
-        let removed = emission(&app, id, object.project_id, None, WebhookEventType::DomainRemoved);
-        objects::forget(&app, &object, Some(&removed)).await?;
-    }
-    match outcome {
+    let entry = entry(&access, AuditAction::DomainDeleted, id).before("projectId", object.project_id);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
+    match acting!(&app, acting, |credential, at| ghost.delete_domain(context.call(), credential, at, at_ghost)) {
         Ok(()) => {
-            let entry = Entry::new(access.project.organization_id, AuditAction::DomainDeleted, id)
-                .before("projectId", object.project_id);
-            app.store.record(&caller.act(&app), entry).await?;
+            change.end(ObjectOutcome::Done).await;
             let response = StatusCode::NO_CONTENT.into_response();
             Ok(responses::after_change(&app, object.project_id, DOMAINS, response).await)
         }
-        Err(failure) => {
+        Err(error) => {
+            change.failed(&error).await;
             responses::changed(&app, object.project_id, DOMAINS).await;
-            Err(failure)
+            Err(refused(error, "domain", id))
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Projects, by id or by slug among the caller's own.
 
-use super::shared::{self, PagedByOrganization, refused};
+use super::{
+    shared::{self, PagedByOrganization, refused},
+    webhooks::MOST_PER_ORGANIZATION as MOST_WEBHOOKS,
+};
 use crate::{
     caller::{Allowed, scope},
     error::{Failure, Result},
@@ -238,7 +241,8 @@ async fn delete_project(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Brings a deleted project back with all it deployed, under the slug it had or the one given. Takes the role admin.
+/// Brings a deleted project back with all it deployed, under the slug it had or the one given. 409 once its removal for good
+/// has begun. Takes the role admin.
 #[utoipa::path(post, path = "/projects/{id}/restore", operation_id = "restore_project", tag = "projects",
     params(("id" = ProjectId, Path)), request_body(content = Option<RestoreProject>),
     responses((status = 200, body = Project)), security(("bearer" = [])))]
@@ -268,7 +272,8 @@ async fn restore_project(
     Ok(Versioned(row.row_version, wire(&row)))
 }
 
-/// Moves a project to another organization, with all it deployed. Takes the role admin in both.
+/// Moves a project to another organization, with all it deployed and the API keys and webhooks that are bound to it. Takes
+/// the role admin in both.
 #[utoipa::path(post, path = "/projects/{id}/transfer", operation_id = "transfer_project", tag = "projects",
     params(("id" = String, Path, description = "Id or slug")), request_body = TransferProject,
     responses((status = 200, body = Project)), security(("bearer" = [])))]
@@ -292,8 +297,13 @@ async fn transfer_project(
     // The roles are looked at once more in the transaction: either may have changed meanwhile.
     let may = |here, there| rule::TRANSFER_PROJECT.allows(here) && rule::TRANSFER_PROJECT.allows(there);
     let change = (to, slug.as_deref());
-    let outcome = app.store.transfer_project(&caller.act(&app), viewer, project.id, change, may).await?;
+    let outcome = app.store.transfer_project(&caller.act(&app), viewer, project.id, change, MOST_WEBHOOKS, may).await?;
     let row = outcome.map_err(|refusal| match refusal {
+        Refusal::TooMany => {
+            let message =
+                format!("the organization there would have more than {MOST_WEBHOOKS} webhooks; remove some first");
+            Failure::new(ErrorCode::QuotaExceeded, message)
+        }
         Refusal::NotAllowed => Failure::new(ErrorCode::Forbidden, "this takes the role `admin` in both organizations"),
         other => refused(other, "project", project.id),
     })?;

@@ -8,6 +8,7 @@ use crate::{
     access::{self, Access},
     acting::{Acting, acting, refused},
     caller::{Allowed, Caller, scope},
+    changes,
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query},
     objects,
@@ -24,12 +25,12 @@ use axum::{
 };
 use ogel_api::{
     audit::AuditAction,
-    error::{Error, ErrorCode},
+    error::Error,
     id::{ProjectId, SiteId},
     sites::{NewSite, Site, SiteList, UpdateSite},
 };
 use ogel_ghost::{SiteDoc, SiteFields};
-use ogel_store::{Entry, GhostObject, ObjectKind};
+use ogel_store::{Entry, GhostObject, ObjectKind, ObjectOutcome};
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -56,6 +57,15 @@ fn wire(id: SiteId, project_id: ProjectId, document: SiteDoc<'_>) -> Site<'_> {
         created_at: document.created_at,
         updated_at: document.updated_at,
     }
+}
+
+/// As the wire has it.
+pub(crate) fn as_json(object: &GhostObject, document: SiteDoc<'_>) -> Result<serde_json::Value> {
+    Ok(serde_json::to_value(wire(SiteId(object.id), object.project_id, document)).map_err(Error::internal)?)
+}
+
+fn entry(access: &Access, action: AuditAction, id: SiteId) -> Entry {
+    Entry::new(access.project.organization_id, action, id)
 }
 
 /// The site's place at Ghost and the caller's role around it, if the caller may know of it.
@@ -187,23 +197,19 @@ async fn create_site(
     repository::check_site(&app, &fields).await?;
     let id = SiteId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
-    let object = objects::announce(&app, id.0, body.project_id, ObjectKind::Site).await?;
+    let object = objects::new(id.0, body.project_id, ObjectKind::Site);
     let fields = SiteFields { site_id: Some(&object.ghost_id), ..fields };
+    let entry = entry(&access, AuditAction::SiteCreated, id).after("projectId", body.project_id).after("name", &name);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
     let made = acting!(&app, acting, |credential, at| app.ghost.create_site(context.call(), credential, at, &fields));
     match made {
         Ok(answer) => {
-            let entry = Entry::new(access.project.organization_id, AuditAction::SiteCreated, id)
-                .after("projectId", body.project_id)
-                .after("name", &name);
-            app.store.record(&caller.act(&app), entry).await?;
+            change.end(ObjectOutcome::Done).await;
             let response = (StatusCode::CREATED, Json(wire(id, body.project_id, answer.read()?))).into_response();
             Ok(responses::after_change(&app, body.project_id, SITES, response).await)
         }
         Err(error) => {
-            // Whatever may have been made keeps its id.
-            if !error.may_have_been_processed {
-                objects::forget(&app, &object, None).await?;
-            }
+            change.failed(&error).await;
             responses::changed(&app, body.project_id, SITES).await;
             Err(error.into())
         }
@@ -237,18 +243,24 @@ async fn update_site(
     };
     repository::check_site(&app, &fields).await?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
+    let entry = changed_fields(entry(&access, AuditAction::SiteUpdated, id), name.as_deref(), &body);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
     let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
     let changed =
         acting!(&app, acting, |credential, at| ghost.update_site(context.call(), credential, at, at_ghost, &fields));
-    if changed.is_err() {
-        // It may have been done all the same.
-        responses::changed(&app, object.project_id, SITES).await;
+    match changed {
+        Ok(answer) => {
+            change.end(ObjectOutcome::Done).await;
+            let response = Json(wire(id, object.project_id, answer.read()?)).into_response();
+            Ok(responses::after_change(&app, object.project_id, SITES, response).await)
+        }
+        Err(error) => {
+            // It may have been done all the same.
+            change.failed(&error).await;
+            responses::changed(&app, object.project_id, SITES).await;
+            Err(refused(error, "site", id))
+        }
     }
-    let answer = changed.map_err(|error| refused(error, "site", id))?;
-    let entry = Entry::new(access.project.organization_id, AuditAction::SiteUpdated, id);
-    app.store.record(&caller.act(&app), changed_fields(entry, &body)).await?;
-    let response = Json(wire(id, object.project_id, answer.read()?)).into_response();
-    Ok(responses::after_change(&app, object.project_id, SITES, response).await)
 }
 
 /// Deletes a site; its deployments stay. Takes the role developer.
@@ -265,30 +277,25 @@ async fn delete_site(
     context.meter(&access.project);
     rule::DELETE_SITE.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
-    let gone =
-        acting!(&app, acting, |credential, at| app.ghost.delete_site(context.call(), credential, at, &object.ghost_id));
-    let outcome = gone.map_err(|error| refused(error, "site", id));
-    // One that was not there any more is not there either way.
-    if outcome.as_ref().err().is_none_or(|failure| failure.code() == ErrorCode::NotFound) {
-        objects::forget(&app, &object, None).await?;
-    }
-    match outcome {
+    let entry = entry(&access, AuditAction::SiteDeleted, id).before("projectId", object.project_id);
+    let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
+    let (ghost, at_ghost) = (&app.ghost, &object.ghost_id);
+    match acting!(&app, acting, |credential, at| ghost.delete_site(context.call(), credential, at, at_ghost)) {
         Ok(()) => {
-            let entry = Entry::new(access.project.organization_id, AuditAction::SiteDeleted, id)
-                .before("projectId", object.project_id);
-            app.store.record(&caller.act(&app), entry).await?;
+            change.end(ObjectOutcome::Done).await;
             let response = StatusCode::NO_CONTENT.into_response();
             Ok(responses::after_change(&app, object.project_id, SITES_AND_DOMAINS, response).await)
         }
-        Err(failure) => {
+        Err(error) => {
+            change.failed(&error).await;
             responses::changed(&app, object.project_id, SITES_AND_DOMAINS).await;
-            Err(failure)
+            Err(refused(error, "site", id))
         }
     }
 }
 
 /// What was asked for, for the log. Ghost knows what was there before.
-fn changed_fields(entry: Entry, body: &UpdateSite) -> Entry {
+fn changed_fields(entry: Entry, name: Option<&str>, body: &UpdateSite) -> Entry {
     let fields = [
         ("framework", &body.framework),
         ("repoUrl", &body.repo_url),
@@ -298,7 +305,7 @@ fn changed_fields(entry: Entry, body: &UpdateSite) -> Entry {
         ("buildCommand", &body.build_command),
         ("outputDirectory", &body.output_directory),
     ];
-    let named = body.name.iter().fold(entry, |entry, name| entry.after("name", name));
+    let named = name.into_iter().fold(entry, |entry, name| entry.after("name", name));
     fields
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_ref()?)))

@@ -32,7 +32,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Each costs a row per event.
-const MOST_PER_ORGANIZATION: u32 = 20;
+pub(super) const MOST_PER_ORGANIZATION: u32 = 20;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -22,7 +22,7 @@ struct Held {
 }
 
 /// A job as long as it is worked on.
-pub(super) struct Guard<'a> {
+pub(crate) struct Guard<'a> {
     leases: &'a Leases,
     key: Key,
     fence: i64,

@@ -11,6 +11,7 @@ mod billing;
 mod bridge;
 mod builds;
 mod cache;
+mod changes;
 mod connection;
 mod database;
 mod deleted;

@@ -1,11 +1,12 @@
 //! Webhooks of the platform's users, against receivers that answer, fail, hang, redirect and are gone.
 
-use crate::on_both;
+use crate::{invitations::organization, on_both};
 use axum::{Router, body::Bytes, extract::State, response::IntoResponse as _};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, StatusCode};
+use ogel_api::organizations::Role;
 use ogel_server::{config::Config, run};
 use ogel_testkit::{Api, Repository, TestApp, eventually};
 use parking_lot::Mutex;
@@ -121,6 +122,45 @@ fn seconds_to_next(app: &TestApp, delivery: &Value) -> i64 {
 }
 
 on_both! {
+    async fn a_project_that_moves_takes_its_webhooks_along(app: TestApp) {
+        let (ada, ben) = (app.sign_up("ada").await, app.sign_up("ben").await);
+        let (from, to) = (organization(&ada).await, organization(&ben).await);
+        let project = ada.project("shop").await;
+        let (whole, own) = (Receiver::start().await, Receiver::start().await);
+        make(&ada, &whole, json!({ "organizationId": from, "events": ["project.updated"] })).await;
+        let (webhook, _) = make(&ada, &own, json!({ "projectId": project, "events": ["project.updated"] })).await;
+        app.add_member(&ben, &ada, Role::Admin).await;
+        // The clock stands still, and entries of the audit log of one moment have no order.
+        app.app.world.clock.advance(TimeDelta::seconds(1));
+        ada.post(&format!("/projects/{project}/transfer"), json!({ "organizationId": to })).await.expect(200);
+        let there = ben.get(&format!("/webhooks/{webhook}")).await.expect(200);
+        assert_eq!((&there["organizationId"], &there["enabled"]), (&json!(to), &json!(true)));
+        ben.patch(&format!("/projects/{project}"), json!({ "name": "Shop" })).await.expect(200);
+        eventually("the project's own is told", || async { (own.kinds() == ["project.updated"]).then_some(()) }).await;
+        assert_eq!(whole.kinds(), Vec::<String>::new(), "the organization it left is told nothing of it");
+        for organization in [from, to] {
+            let log = ada.get(&format!("/organizations/{organization}/audit-log?target={project}")).await.expect(200);
+            let moved = log["entries"].as_array().unwrap().iter().find(|one| one["action"] == "project.transferred");
+            assert_eq!(moved.unwrap()["after"]["webhooks"], 1, "{log}");
+        }
+    }
+
+    async fn a_project_with_webhooks_does_not_move_to_where_there_is_no_room_for_them(app: TestApp) {
+        let (ada, ben) = (app.sign_up("ada").await, app.sign_up("ben").await);
+        let (project, to) = (ada.project("shop").await, organization(&ben).await);
+        let receiver = Receiver::start().await;
+        let (webhook, _) = make(&ada, &receiver, json!({ "projectId": project })).await;
+        for _ in 0..20 {
+            make(&ben, &receiver, json!({ "organizationId": to })).await;
+        }
+        app.add_member(&ben, &ada, Role::Admin).await;
+        let transfer = async || ada.post(&format!("/projects/{project}/transfer"), json!({ "organizationId": to })).await;
+        transfer().await.expect_error(403, "QUOTA_EXCEEDED");
+        assert_ne!(ada.get(&format!("/projects/{project}")).await.expect(200)["organizationId"], json!(to));
+        ada.delete(&format!("/webhooks/{webhook}")).await.expect(204);
+        transfer().await.expect(200);
+    }
+
     async fn a_deployment_is_told_from_its_creation_to_production(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let (all, ends, shops) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);

@@ -8,7 +8,7 @@ use super::{
     deliveries::{NewDelivery, add_delivery},
 };
 use crate::{
-    ApiKey, Deployment, Entry, Invoice, Result, Store,
+    ApiKey, Deployment, Entry, Invoice, ObjectChange, Result, Store,
     pool::{on_read, on_write},
     words::row,
 };
@@ -17,14 +17,14 @@ use ogel_api::{
     audit::AuditAction,
     billing::InvoiceStatus,
     deployments::DeploymentEventType,
-    id::{OrganizationId, ProjectId},
+    id::{DomainId, OrganizationId, ProjectId},
     webhooks::WebhookEventType,
 };
 use serde_json::{Value, json};
 
 /// Whose webhooks are told.
 #[derive(Clone, Copy, Debug)]
-pub enum EmissionScope {
+pub(crate) enum EmissionScope {
     /// Those of the organization as a whole.
     Organization(OrganizationId),
     /// The project's own, too. The project is still there.
@@ -33,7 +33,7 @@ pub enum EmissionScope {
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-pub struct Emission {
+pub(crate) struct Emission {
     pub scope: EmissionScope,
     pub kind: WebhookEventType,
     /// Thin: ids and what changed. Everybody who may see the webhook may see it.
@@ -44,7 +44,7 @@ pub struct Emission {
 /// `$1` the project or organization, `$2` the kind, `$3` the data, `$4` the time.
 pub(crate) const EMIT_FOR_PROJECT: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
      SELECT p.organization_id, p.id, $2, $3, $4 FROM projects p WHERE p.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
-       WHERE w.organization_id = p.organization_id AND w.is_enabled AND (w.project_id IS NULL OR w.project_id = p.id))";
+       WHERE w.is_enabled AND (w.project_id = p.id OR w.project_id IS NULL AND w.organization_id = p.organization_id))";
 pub(crate) const EMIT_FOR_ORGANIZATION: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
      SELECT o.id, NULL, $2, $3, $4 FROM organizations o WHERE o.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
        WHERE w.organization_id = o.id AND w.is_enabled AND w.project_id IS NULL)";
@@ -107,6 +107,26 @@ impl Emission {
             "expiresAt": key.expires_at,
         });
         Some(Self { scope, kind, data, at })
+    }
+
+    /// A domain that was added by this change.
+    pub(crate) fn of_domain_added(change: &ObjectChange, at: DateTime<Utc>) -> Self {
+        let name = change.after_fields.as_ref().and_then(|fields| fields.get("domain")?.as_str());
+        Self::of_domain(change, name, WebhookEventType::DomainAdded, at)
+    }
+
+    pub(crate) fn of_domain_verified(change: &ObjectChange, domain: &str, at: DateTime<Utc>) -> Self {
+        Self::of_domain(change, Some(domain), WebhookEventType::DomainVerified, at)
+    }
+
+    pub(crate) fn of_domain_removed(change: &ObjectChange, at: DateTime<Utc>) -> Self {
+        Self::of_domain(change, None, WebhookEventType::DomainRemoved, at)
+    }
+
+    fn of_domain(change: &ObjectChange, domain: Option<&str>, kind: WebhookEventType, at: DateTime<Utc>) -> Self {
+        let project = change.project_id;
+        let data = json!({ "domainId": DomainId(change.object_id), "projectId": project, "domain": domain });
+        Self { scope: EmissionScope::Project(project), kind, data, at }
     }
 
     pub(crate) fn of_invoice(row: &Invoice, at: DateTime<Utc>) -> Self {
@@ -191,16 +211,6 @@ pub struct OutboxEvent {
 row!(OutboxEvent, outbox_columns of "webhook_outbox" { seq, organization_id, project_id, kind, data, created_at });
 
 impl Store {
-    /// Writes what happened elsewhere, at Ghost for example. What changes rows of ours is written in their transaction.
-    pub async fn emit(&self, emission: &Emission) -> Result<()> {
-        on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
-            emit!(tx, emission);
-            tx.commit().await?;
-        });
-        Ok(())
-    }
-
     /// Makes deliveries of at most `limit` events, in one transaction; answers how many events there were. `make` gives the
     /// delivery of an event to a webhook.
     pub async fn dispatch_events(
@@ -223,9 +233,10 @@ impl Store {
                 .bind(i64::from(limit)).fetch_all(&mut *tx).await?;
             events.sort_unstable_by_key(|event| event.seq);
             for event in &events {
+                // A project's own are told wherever it is by now: it may have moved since this happened.
                 let webhooks: Vec<Webhook> = sqlx::query_as(concat!(
-                    "SELECT ", columns!(), " FROM webhooks WHERE organization_id = $1 AND is_enabled \
-                     AND (project_id IS NULL OR project_id = $2) ORDER BY id"))
+                    "SELECT ", columns!(), " FROM webhooks WHERE is_enabled \
+                     AND (project_id = $2 OR project_id IS NULL AND organization_id = $1) ORDER BY id"))
                     .bind(event.organization_id.0).bind(event.project_id.map(|id| id.0)).fetch_all(&mut *tx).await?;
                 for webhook in webhooks.iter().filter(|webhook| webhook.wants(event.kind)) {
                     add_delivery!(tx, &make(event, webhook));

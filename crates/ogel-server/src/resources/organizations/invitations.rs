@@ -196,6 +196,7 @@ async fn find(
 }
 
 /// Joins. The caller must be logged in with the address that was invited; to everybody else there is no such invitation.
+/// Whoever joined by it and is still there gets the same answer again.
 #[utoipa::path(post, path = "/invitations/{token}/accept", operation_id = "accept_invitation", tag = "invitations",
     params(("token" = String, Path, description = "From the mail")), responses((status = 200, body = Organization)),
     security(("bearer" = [])))]
