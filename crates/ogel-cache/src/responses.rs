@@ -87,6 +87,8 @@ pub struct Responses {
     shared: Shared,
     entries: sync::Cache<Key, Arc<Entry>>,
     epochs: sync::Cache<(Arc<str>, Box<str>), u64>,
+    /// Grows with every new epoch, so that what was found to hold need not be looked at again until something changes.
+    changes: AtomicU64,
     /// Reads under way: of what, and whether a kept answer will do.
     flights: future::Cache<(Key, Epochs, bool), Arc<Entry>>,
     /// Tokens of writes that no Redis knows, so that each counts once.
@@ -105,6 +107,7 @@ impl Responses {
             shared,
             entries: sync::Cache::builder().max_capacity(max_bytes).weigher(weight).build(),
             epochs: sync::Cache::builder().max_capacity(MOST_EPOCHS).time_to_idle(EPOCHS_KEPT).build(),
+            changes: AtomicU64::new(1),
             flights: future::Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(1)).build(),
             seen: sync::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             untold: Mutex::default(),
@@ -117,8 +120,27 @@ impl Responses {
     }
 
     fn raise(&self, scope: &Arc<str>, tag: &str, epoch: u64) {
+        if epoch <= self.known(scope, tag) {
+            return;
+        }
         let newer = |known: Option<moka::Entry<_, u64>>| known.map_or(epoch, |known| epoch.max(known.into_value()));
         self.epochs.entry((scope.clone(), tag.into())).and_upsert_with(newer);
+        // After the epoch: whoever sees this sees that.
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether nothing that the entry was read from has changed since.
+    fn holds(&self, entry: &Entry, scope: &Arc<str>, tags: &Tags) -> bool {
+        // Before the epochs: what changes while they are looked at is a later change.
+        let change = self.changes.load(Ordering::Acquire);
+        if entry.holds_at.load(Ordering::Relaxed) == change {
+            return true;
+        }
+        let holds = entry.is_of(tags.iter().map(|tag| self.known(scope, tag)));
+        if holds {
+            entry.holds_at.store(change, Ordering::Relaxed);
+        }
+        holds
     }
 
     fn epochs_of(&self, scope: &Arc<str>, tags: &Tags) -> Epochs {
@@ -128,7 +150,7 @@ impl Responses {
     /// What is in memory: no wait, no trip.
     pub fn look(&self, key: &Key, tags: &Tags, now_ms: u64, lifetimes: &Lifetimes) -> Look {
         let Some(entry) = self.entries.get(key) else { return Look::Nothing };
-        if !entry.is_of(tags.iter().map(|tag| self.known(&key.scope, tag))) {
+        if !self.holds(&entry, &key.scope, tags) {
             return Look::Nothing;
         }
         let age = Duration::from_millis(now_ms.saturating_sub(entry.filled_ms));
@@ -274,6 +296,7 @@ impl Responses {
             Event::Missed => {
                 self.entries.invalidate_all();
                 self.epochs.invalidate_all();
+                self.changes.fetch_add(1, Ordering::Release);
             }
             Event::Signal { .. } => {}
         }

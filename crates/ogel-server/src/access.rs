@@ -67,7 +67,7 @@ pub(crate) async fn seen(app: &App, caller: &Caller, project: ProjectId) -> Resu
         let ghost = state.bridge.known_project(project.id).await?.map(Arc::new);
         Ok::<_, crate::error::Failure>(Some(Arc::new(Access { project, role, ghost })))
     };
-    let found = app.on_control(look_up).await??;
+    let found = app.read_on_control(look_up).await??;
     // A project that Ghost does not know yet may be made there at any moment, also by another process.
     if let Some(access) = found.as_ref().filter(|access| access.ghost.is_some()) {
         app.accesses.known.insert(key, (asked, access.clone()));

@@ -3,11 +3,13 @@
 //! The kernel spreads connections over the listeners (`SO_REUSEPORT`); from there on a connection never leaves its
 //! thread, so that what is hot stays in one core's cache and no queue is shared.
 //!
-//! Next: [`connection`], one connection from its first byte to its last; [`http1`], how most of them speak; [`core`], what a thread has to itself.
+//! Next: [`connection`], one connection from its first byte to its last; [`http1`] and [`http2`], how they speak; [`core`], what a thread has to itself.
 
 mod connection;
 mod core;
+mod gather;
 mod http1;
+mod http2;
 mod peer;
 mod stall;
 mod tls;

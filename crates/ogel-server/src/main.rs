@@ -196,6 +196,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Serve { config: file } => {
             let config = Config::load(file.as_deref(), &variable)?;
             let set_filter = start_log(&config)?;
+            use_small_pages();
             control_plane()?.block_on(run::serve(config, run::Origin { file, variable, set_filter }))?;
         }
         Command::Plans => print(catalog::DEFAULT),
@@ -272,6 +273,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             config.server.operations_listen = variable("OGEL_OPERATIONS_LISTEN").unwrap_or_default();
             config.server.drain_seconds = 5;
             drop(start_log(&config)?);
+            use_small_pages();
             let environment = std::env::vars_os().collect();
             control_plane()?.block_on(dev::run(dev::Options { data_dir, listen, json, environment, config }))?;
         }
@@ -288,6 +290,14 @@ fn variable(name: &str) -> Option<String> {
 /// Two threads are plenty: it waits for the database and Ghost. Password hashing has threads of its own.
 fn control_plane() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build()
+}
+
+/// The kernel would make pages of 2 MiB of what the allocator has set aside, whether or not more than a few KiB of each
+/// are used: a third of what an idle server holds. A kernel that cannot do otherwise just does so.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay");
+    }
 }
 
 fn start_log(config: &Config) -> Result<run::SetFilter, Box<dyn Error>> {

@@ -52,7 +52,7 @@ pub(crate) async fn find(app: &App, id: Uuid, kind: ObjectKind) -> Result<Option
         return Ok(Some(known).filter(of_kind));
     }
     let state = app.clone();
-    let found = app.on_control(async move { state.store.ghost_object(id).await }).await??;
+    let found = app.read_on_control(async move { state.store.ghost_object(id).await }).await??;
     let Some(object) = found.map(Arc::new) else { return Ok(None) };
     app.objects.by_id.insert(id, object.clone());
     Ok(Some(object).filter(of_kind))

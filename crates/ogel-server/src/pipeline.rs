@@ -20,7 +20,7 @@ mod trace;
 
 pub(crate) use body::{Stalled, watched};
 pub(crate) use conditional::{IfMatch, Version, tag_of};
-pub(crate) use context::{RememberRoute, RequestContext, method_not_allowed, route_not_found};
+pub(crate) use context::{RequestContext, method_not_allowed, route_not_found};
 pub(crate) use cross_site::refuse_foreign;
 pub(crate) use idempotency::{Made, answer_context};
 
@@ -31,23 +31,28 @@ use crate::{
     settings::Settings,
     state::App,
 };
-use axum::{Router, body::Body, middleware, response::IntoResponse as _};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::IntoResponse as _,
+};
 use context::Known;
 use finish::{Record, Timing};
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::Response;
 use ogel_api::error::{Error, ErrorCode};
 use ogel_proxy::AttemptLog;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tower::Service as _;
 
 /// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
-pub(crate) async fn live(
-    core: &Arc<Core>,
-    peer: &Arc<Peer>,
-    routes: &Router,
-    request: Request<Body>,
-) -> Response<Body> {
+pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: Request) -> Response<Body> {
     let _in_flight = Counted::new(&core.counters.in_flight);
     let settings = core.app.config();
     // 1. Ids for the request and its trace.
@@ -78,7 +83,7 @@ async fn steps(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    mut request: Request<Body>,
+    mut request: Request,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
@@ -123,7 +128,8 @@ async fn steps(
         attempts: AttemptLog::new(),
         peer: peer.clone(),
         core: core.clone(),
-        payer: std::sync::OnceLock::new(),
+        payer: OnceLock::new(),
+        route: OnceLock::new(),
     });
     record.context = Some(context.clone());
     // 10. The resource table. What another backend answers goes straight there, and watches its deadline itself; the
@@ -140,35 +146,63 @@ async fn steps(
 }
 
 /// Wraps routes that live on the control plane: Studio's own resources and what combines them with Ghost's.
+///
+/// One layer for all of it: the router copies every layer of a route for each request.
 pub(crate) fn around_control(routes: Router<App>, app: &App) -> Router<App> {
-    // axum runs the layer added last first, so the list is read here from the inside out.
-    routes
-        // 15. What a caller has changed they read, wherever they read it. Inside: a token belongs to the task that works.
-        .layer(middleware::from_fn_with_state(app.clone(), consistency::consistent))
-        // 14. From here on the control plane's runtime.
-        .layer(middleware::from_fn_with_state(app.clone(), control::on_control_plane))
-        // 13. `ETag` and `If-None-Match` on what is read.
-        .layer(middleware::from_fn(conditional::conditional))
-        // 12. The same `Idempotency-Key` twice is one request with two answers.
-        .layer(middleware::from_fn_with_state(app.clone(), idempotency::idempotent))
+    routes.layer(middleware::from_fn_with_state(app.clone(), async |State(app): State<App>, request: Request, next| {
+        context::remember_route(&request);
         // 11. A cookie is no proof of intent: other sites' pages may not use it to change things.
-        .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
+        if let Err(failure) = cross_site::refuse_cross_site(&app, &request) {
+            return failure.into_response();
+        }
+        let there = app.clone();
+        // 12. The same `Idempotency-Key` twice is one request with two answers.
+        idempotency::idempotent(&app, request, move |request| async move {
+            // 13. `ETag` and `If-None-Match` on what is read.
+            conditional::conditional(request, async |request| {
+                let app = there.clone();
+                // 14. From here on the control plane's runtime.
+                control::on_control_plane(&there, request, move |request| {
+                    // 15. What a caller has changed they read, wherever they read it. Inside: a token belongs to the
+                    // task that works.
+                    consistency::consistent(app, request, next)
+                })
+                .await
+            })
+            .await
+        })
+        .await
+    }))
 }
 
 /// Wraps routes that stay on the data-plane thread that accepted them.
 pub(crate) fn around_streams(routes: Router<App>, app: &App) -> Router<App> {
-    // 13 and 11, as above; a stream is no JSON and passes the tag by.
-    routes
-        .layer(middleware::from_fn(conditional::conditional))
-        .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_cross_site))
+    routes.layer(middleware::from_fn_with_state(
+        app.clone(),
+        async |State(app): State<App>, request: Request, next: Next| {
+            context::remember_route(&request);
+            // 11 and 13, as above; a stream is no JSON and passes the tag by.
+            match cross_site::refuse_cross_site(&app, &request) {
+                Err(failure) => failure.into_response(),
+                Ok(()) => conditional::conditional(request, |request| next.run(request)).await,
+            }
+        },
+    ))
 }
 
 /// Wraps pages for people, which are no part of the API: each form must come from our own pages, logged in or not, and
 /// what it asks for happens on the control plane.
 pub(crate) fn around_pages(routes: Router<App>, app: &App) -> Router<App> {
-    routes
-        .layer(middleware::from_fn_with_state(app.clone(), control::on_control_plane))
-        .layer(middleware::from_fn_with_state(app.clone(), cross_site::refuse_foreign_forms))
+    routes.layer(middleware::from_fn_with_state(
+        app.clone(),
+        async |State(app): State<App>, request: Request, next: Next| {
+            context::remember_route(&request);
+            match refuse_foreign(&app, &request) {
+                Err(failure) => failure.into_response(),
+                Ok(()) => control::on_control_plane(&app, request, |request| next.run(request)).await,
+            }
+        },
+    ))
 }
 
 /// A place among the requests of this thread. What waits for a backend may have three quarters of them, so that one which

@@ -130,7 +130,7 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("metrics", Plan::Native, metrics::routes),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
-    Resource::new("version", Plan::Native, meta::version_routes).unlimited(),
+    Resource::new("version", Plan::Native, OpenApiRouter::new).and_data_plane(meta::version_data_plane).unlimited(),
     Resource::new("openapi.json", Plan::Native, meta::openapi_routes).unlimited(),
 ];
 

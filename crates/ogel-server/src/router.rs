@@ -29,12 +29,12 @@ pub fn router(app: &App) -> Router {
             .route(auth::oauth::DEVICE_PAGE, get(auth::device_page::show).post(auth::device_page::submit))
             .route("/.well-known/oauth-authorization-server", get(auth::oauth::metadata)),
     };
-    let routes = Router::new()
+    Router::new()
         .nest(ogel_api::BASE_PATH, routes)
         .merge(pipeline::around_pages(pages, app))
         .fallback(pipeline::route_not_found)
-        .method_not_allowed_fallback(pipeline::method_not_allowed);
-    routes.layer(pipeline::RememberRoute).with_state(app.clone())
+        .method_not_allowed_fallback(pipeline::method_not_allowed)
+        .with_state(app.clone())
 }
 
 /// `openapi.json`, from the same routes.

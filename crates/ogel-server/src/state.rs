@@ -39,7 +39,10 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 /// Cheap to clone; lives as long as the process.
 pub type App = Arc<AppState>;
@@ -250,6 +253,18 @@ impl AppState {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
         match self.control.spawn(work).await {
+            Ok(value) => Ok(value),
+            Err(panicked) => Err(Error::internal(panicked).into()),
+        }
+    }
+
+    /// The same for what only reads: if the caller goes away, past its deadline say, it ends there, and gives back the
+    /// connection it had.
+    pub(crate) async fn read_on_control<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match AbortOnDropHandle::new(self.control.spawn(work)).await {
             Ok(value) => Ok(value),
             Err(panicked) => Err(Error::internal(panicked).into()),
         }

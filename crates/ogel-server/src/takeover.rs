@@ -26,6 +26,9 @@ use std::{
 const MOST: usize = 250;
 /// How long the other side may take for one step: the new process opens its database before it says it is ready.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What comes with a message of sockets: that there is another one, or that these are the last.
+const MORE: u8 = b'M';
+const LAST: u8 = b'S';
 const READY: u8 = b'R';
 
 /// The sockets of a running predecessor, which goes on until [`Predecessor::may_leave`].
@@ -46,19 +49,23 @@ impl Predecessor {
         };
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut room = vec![std::mem::MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
-        let mut received = RecvAncillaryBuffer::new(&mut room);
-        let mut byte = [0];
-        let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut byte)], &mut received, RecvFlags::CMSG_CLOEXEC)?;
-        if got.bytes == 0 {
-            return Ok(None);
-        }
         let mut sockets = Vec::new();
-        for message in received.drain() {
-            if let RecvAncillaryMessage::ScmRights(handed) = message {
-                sockets.extend(handed.map(TcpListener::from));
+        loop {
+            let mut received = RecvAncillaryBuffer::new(&mut room);
+            let mut byte = [0];
+            let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut byte)], &mut received, RecvFlags::CMSG_CLOEXEC)?;
+            if got.bytes == 0 {
+                return Ok(None);
+            }
+            for message in received.drain() {
+                if let RecvAncillaryMessage::ScmRights(handed) = message {
+                    sockets.extend(handed.map(TcpListener::from));
+                }
+            }
+            if byte[0] != MORE {
+                return Ok(Some(Self { stream, sockets }));
             }
         }
-        Ok(Some(Self { stream, sockets }))
     }
 
     /// Tells it that connections are answered here now.
@@ -99,13 +106,17 @@ fn hand_over(mut stream: UnixStream, sockets: &[TcpListener]) -> io::Result<()> 
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let handed: Vec<_> = sockets.iter().take(MOST).map(|socket| socket.as_fd()).collect();
     let mut room = vec![std::mem::MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
-    let mut message = SendAncillaryBuffer::new(&mut room);
-    if !message.push(SendAncillaryMessage::ScmRights(&handed)) {
-        return Err(io::Error::other("too many sockets for one message"));
+    let mut messages = sockets.chunks(MOST).peekable();
+    while let Some(sockets) = messages.next() {
+        let handed: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+        let mut message = SendAncillaryBuffer::new(&mut room);
+        if !message.push(SendAncillaryMessage::ScmRights(&handed)) {
+            return Err(io::Error::other("too many sockets for one message"));
+        }
+        let word = if messages.peek().is_some() { MORE } else { LAST };
+        sendmsg(&stream, &[IoSlice::new(&[word])], &mut message, SendFlags::empty())?;
     }
-    sendmsg(&stream, &[IoSlice::new(b"S")], &mut message, SendFlags::empty())?;
     let mut answer = [0];
     stream.read_exact(&mut answer)?;
     if answer[0] == READY { Ok(()) } else { Err(io::Error::other("the successor said something else than ready")) }
@@ -114,6 +125,22 @@ fn hand_over(mut stream: UnixStream, sockets: &[TcpListener]) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_sockets_than_a_message_carries_come_in_several() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sockets: Vec<_> = (0..MOST + 10).map(|_| listener.try_clone().unwrap()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("takeover.sock");
+        let door = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let old = std::thread::spawn(move || hand_over(door.accept().unwrap().0, &sockets));
+        let found = Predecessor::ask(&path).unwrap().unwrap();
+        assert_eq!(found.sockets.len(), MOST + 10);
+        let last = found.sockets.last().unwrap().local_addr().unwrap();
+        assert_eq!(last, listener.local_addr().unwrap());
+        found.may_leave().unwrap();
+        old.join().unwrap().unwrap();
+    }
 
     #[tokio::test]
     async fn a_successor_gets_the_same_sockets_and_one_that_fails_changes_nothing() {

@@ -4,7 +4,7 @@
 //! Time and ids always come in as arguments. Reads and writes of what belongs to somebody take a [`Viewer`].
 //!
 //! # Layout
-//! - `pool.rs`: connecting, migrating, `on_read!`/`on_write!`; `viewer.rs`: who may see what; `page.rs`: keyset pages
+//! - `pool.rs`: connecting, migrating, `on_read!`/`on_write!`; `reading.rs`: reads that nobody waits for; `viewer.rs`: who may see what; `page.rs`: keyset pages
 //! - `words.rs`: columns to fields; `error.rs`: what can go wrong
 //! - one file per noun
 
@@ -36,6 +36,7 @@ mod page;
 mod pool;
 mod production;
 mod projects;
+mod reading;
 mod reconciliation;
 mod sealed;
 mod sessions;

@@ -1,6 +1,9 @@
 //! Connecting and migrating, and `on_read!`/`on_write!`: the same statement on whichever database there is.
 
-use crate::{Result, StoreError};
+use crate::{
+    Result, StoreError,
+    reading::{LOOK_FOR_CLIENT, Reading},
+};
 use sqlx::{
     Connection as _,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
@@ -64,16 +67,19 @@ pub async fn from_primary<F: Future>(work: F) -> F::Output {
 
 impl Store {
     /// The copy, if there is one, it is there, and what is read may be a moment old.
-    pub(crate) fn copy(&self) -> Option<&PgPool> {
-        self.replica.as_ref().filter(|_| FROM_PRIMARY.try_with(|()| ()).is_err())
+    pub(crate) fn copy(&self) -> Option<Reading<'_>> {
+        self.replica.as_ref().filter(|_| FROM_PRIMARY.try_with(|()| ()).is_err()).map(Reading)
     }
 }
 
-/// Runs `$body` with `$db` bound to a pool for reading.
+/// Runs `$body` with `$db` bound to a pool for reading. What is dropped in the middle gives its place in the pool back.
 macro_rules! on_read {
     ($store:expr, $db:ident => $body:expr) => {
         match &$store.pool {
-            $crate::pool::Pool::Pg($db) => $body,
+            $crate::pool::Pool::Pg(pool) => {
+                let $db = $crate::reading::Reading(pool);
+                $body
+            }
             $crate::pool::Pool::Lite { read: $db, .. } => $body,
         }
     };
@@ -191,7 +197,7 @@ impl Store {
         ]);
         // The primary is asked when the copy does not answer, so there is little time for that.
         let patience = config.acquire_timeout.min(Duration::from_secs(1));
-        let pool = PgPoolOptions::new().max_connections(config.max_connections.max(1)).acquire_timeout(patience);
+        let pool = postgres_pool().max_connections(config.max_connections.max(1)).acquire_timeout(patience);
         Ok(pool.connect_lazy_with(options))
     }
 
@@ -201,7 +207,7 @@ impl Store {
             // Statements name no schema, so the same text runs on SQLite; the document's is `platform`.
             .options([("search_path", "platform"), ("lock_timeout", "10s")])
             .options([("statement_timeout", config.statement_timeout.as_millis().max(1))]);
-        let pool = PgPoolOptions::new()
+        let pool = postgres_pool()
             .max_connections(config.max_connections.max(1))
             .acquire_timeout(config.acquire_timeout)
             .connect_with(options)
@@ -256,6 +262,13 @@ impl Store {
             }
         }
     }
+}
+
+/// One whose connections notice at the server that we have gone.
+fn postgres_pool() -> PgPoolOptions {
+    PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move { sqlx::query(LOOK_FOR_CLIENT).execute(connection).await.map(drop) })
+    })
 }
 
 /// Opens a SQLite file that others may be opening too. Whoever finds a new file switches it to a write-ahead log, and

@@ -116,9 +116,9 @@ fn profile(bench: &Bench<'_>, plan: &Plan, account: &Account, route: &Route, req
     let valgrind = crate::service::program("valgrind").ok_or("valgrind is not installed")?;
     let output = format!("--callgrind-out-file={}", file.display());
     let gateway = plan.start("ogeld", &[&*valgrind.to_string_lossy(), "--tool=callgrind", &output])?;
-    let (mut connection, path) = (gateway.connect()?, route.path(&account.project));
+    let (mut connection, path, headers) = (gateway.connect()?, route.path(&account.project), route.headers(account));
     for _ in 0..requests {
-        let (status, _) = connection.call("GET", &path, std::slice::from_ref(&account.key), &[])?;
+        let (status, _) = connection.call("GET", &path, &headers, &[])?;
         if !(200..300).contains(&status) {
             return Err(format!("GET {path} was answered with {status}"));
         }

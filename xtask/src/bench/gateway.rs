@@ -15,16 +15,22 @@ pub(crate) struct Route {
     pub(crate) name: &'static str,
     /// `{project}` stands for a project's id.
     path: &'static str,
+    /// Whole lines that are sent besides the key.
+    pub(crate) headers: &'static [&'static str],
     /// Whether the upstream answers it, so that it can be held against other proxies.
     pub(crate) proxied: bool,
 }
 
 /// Every route, the cheapest kind of work first. What this build does not answer is said and left out.
 pub(crate) const ROUTES: &[Route] = &[
-    Route { name: "streamed", path: "/api/v2/billing/anything", proxied: true },
-    Route { name: "typed", path: "/api/v2/sites?projectId={project}", proxied: true },
-    Route { name: "own answer", path: "/api/v2/version", proxied: false },
+    Route { name: "streamed", path: "/api/v2/billing/anything", headers: &[], proxied: true },
+    Route { name: "typed, kept", path: SITES, headers: &[], proxied: true },
+    Route { name: "typed, asked", path: SITES, headers: &["Cache-Control: no-store"], proxied: true },
+    Route { name: "own answer", path: "/api/v2/version", headers: &[], proxied: false },
 ];
+
+/// Read from Ghost and written anew; kept for a moment, unless the caller wants to have it asked.
+const SITES: &str = "/api/v2/sites?projectId={project}";
 
 /// Where a streamed body is passed on.
 pub(crate) const STREAMED: &str = "/api/v2/billing";
@@ -35,7 +41,13 @@ impl Route {
     }
 
     pub(crate) fn title(&self) -> String {
-        format!("{} (`GET {}`)", self.name, self.path.replace("{project}", "…"))
+        let lines: String = self.headers.iter().map(|line| format!(", `{line}`")).collect();
+        format!("{} (`GET {}`{lines})", self.name, self.path.replace("{project}", "…"))
+    }
+
+    /// All that `account` sends.
+    pub(crate) fn headers(&self, account: &Account) -> Vec<String> {
+        std::iter::once(account.key.clone()).chain(self.headers.iter().map(|&line| line.to_owned())).collect()
     }
 }
 
@@ -177,7 +189,7 @@ impl Gateway {
 
     /// Whether this build answers the route at all.
     pub(crate) fn answers(&self, route: &Route, account: &Account) -> Result<bool> {
-        let (path, headers) = (route.path(&account.project), [account.key.clone()]);
+        let (path, headers) = (route.path(&account.project), route.headers(account));
         let (status, _) = self.connect()?.call("GET", &path, &headers, &[])?;
         Ok((200..300).contains(&status))
     }

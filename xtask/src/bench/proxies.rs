@@ -57,7 +57,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         |route: &Route| if route.proxied { "key looked up, limits, trace, metrics, access log" } else { "no upstream" };
     let ours = routes.iter().map(|route| {
         let name = format!("ogeld, {}", route.name);
-        (*route, gateway.target(&name, &route.path(&account.project), &account, note(route)))
+        let mut target = gateway.target(&name, &route.path(&account.project), &account, note(route));
+        target.headers = route.headers(&account);
+        (*route, target)
     });
     let ours: Vec<_> = ours.collect();
     let others = std::iter::once(direct).chain(peers.iter().map(|peer| peer.target(path)));
@@ -115,9 +117,11 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     }
     notes.into_iter().for_each(|note| section.note(note));
     section.note("one key for every request: what a connection or a thread remembers of a caller is always there");
-    section.note("typed: a page of sites that was asked for before, so it is answered from what is kept, and the upstream is not asked");
+    section.note("typed, kept: a page of sites that was asked for before, so the upstream is not asked");
+    section.note("typed, asked: the same page, asked of the upstream for every request, read, and written anew");
     for (route, target) in ours.iter().filter(|(route, _)| route.proxied) {
-        let strangers = ["Authorization: Bearer ogel_nobody".to_owned()];
+        let mut strangers = target.headers.clone();
+        strangers[0] = "Authorization: Bearer ogel_nobody".to_owned();
         let path = route.path(&account.project);
         let (status, _) = gateway.connect()?.call("GET", &path, &strangers, &[])?;
         if status < 400 {

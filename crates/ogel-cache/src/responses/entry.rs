@@ -1,7 +1,7 @@
 //! One kept answer, and how it looks in Redis: three numbers and the epochs in one line, then the body as it is.
 
 use bytes::Bytes;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An answer as it is given out again.
 #[derive(Debug)]
@@ -14,11 +14,14 @@ pub struct Entry {
     pub(crate) filled_ms: u64,
     pub(crate) epochs: Box<[u64]>,
     pub(super) refreshing: AtomicBool,
+    /// The change up to which its epochs are known to be the current ones; 0 is none.
+    pub(super) holds_at: AtomicU64,
 }
 
 impl Entry {
     pub fn new(status: u16, body: Bytes, etag: Box<str>) -> Self {
-        Self { status, body, etag, filled_ms: 0, epochs: Box::default(), refreshing: AtomicBool::new(false) }
+        let (refreshing, holds_at) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { status, body, etag, filled_ms: 0, epochs: Box::default(), refreshing, holds_at }
     }
 
     pub fn is_negative(&self) -> bool {

@@ -4,26 +4,17 @@
 use super::{
     Core, Counted, Peer, Tls,
     http1::{self, Answer, Rules, Socket},
-    stall::Watched,
+    http2,
 };
 use crate::{pipeline, settings::Settings};
 use axum::{Router, body::Body};
-use hyper::{Request, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-
-/// Bytes of a request's headers in HTTP/2.
-const MAX_HEAD: u32 = 32 << 10;
-/// Requests one HTTP/2 connection may have open.
-const MAX_STREAMS: u32 = 128;
+use http::Request;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpStream;
 
 /// How this thread speaks.
 pub(super) struct Protocols {
-    http2: http2::Builder<TokioExecutor>,
+    http2: h2::server::Builder,
     routes: Router,
     tls: Option<Tls>,
     /// For a request head, and for what comes before the first one.
@@ -40,15 +31,8 @@ enum Version {
 impl Protocols {
     pub(super) fn new(settings: &Settings, routes: Router, tls: Option<Tls>) -> Self {
         let head = Duration::from_secs(settings.server.header_timeout_seconds.max(1));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEAD)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20));
         let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
-        Self { http2, routes, tls, head, stall }
+        Self { http2: http2::builder(), routes, tls, head, stall }
     }
 }
 
@@ -121,26 +105,11 @@ async fn speak_http1<S: Socket>(core: &Arc<Core>, protocols: &Protocols, peer: &
     http1::serve(core, peer, &rules, stream).await;
 }
 
-async fn speak_http2<S>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let request = request.map(|body| pipeline::watched(body, &core.app.config()));
-        let answer = answer(core, protocols, peer, request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let stream = TokioIo::new(Watched::new(stream, protocols.stall));
-    let mut connection = pin!(protocols.http2.serve_connection(stream, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = core.app.shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+async fn speak_http2<S: Socket>(core: &Arc<Core>, protocols: &Protocols, peer: &Arc<Peer>, stream: S) {
+    let answer = |request| answer(core, protocols, peer, request);
+    let rules = Rules { answer, head: protocols.head, stall: protocols.stall };
     // A client that breaks off or sends no HTTP is its own business.
-    if let Err(error) = ended {
+    if let Err(error) = http2::serve(core, &rules, &protocols.http2, stream).await {
         tracing::debug!(%error, "connection ended early");
     }
 }

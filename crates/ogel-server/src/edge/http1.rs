@@ -9,7 +9,7 @@
 //! - [`buffers`]: what a thread's connections share; [`timer`]: what a connection waits for
 //! - [`switch`]: what becomes of a connection after 101
 
-mod buffers;
+pub(super) mod buffers;
 mod output;
 mod switch;
 mod timer;

@@ -5,7 +5,6 @@ use axum::{
     body::{Body, to_bytes},
     extract::{FromRequestParts, Request},
     http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
-    middleware::Next,
     response::IntoResponse as _,
 };
 use ogel_store::Expected;
@@ -53,10 +52,13 @@ pub(crate) fn tag_of(body: &[u8]) -> String {
     format!("\"{}\"", hash_of(body))
 }
 
-pub(crate) async fn conditional(request: Request, next: Next) -> Response<Body> {
+pub(super) async fn conditional<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response<Body>
+where
+    F: Future<Output = Response<Body>>,
+{
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let wanted = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let response = next.run(request).await;
+    let response = next(request).await;
     let version = response.extensions().get::<Version>().copied();
     if !is_read && version.is_none() {
         return response;

@@ -4,13 +4,13 @@
 use crate::{responses, state::App};
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderValue, Response},
     middleware::Next,
     response::IntoResponse as _,
 };
 
-pub(crate) async fn consistent(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn consistent(app: App, request: Request, next: Next) -> Response<Body> {
     let is_read = request.method().is_safe();
     let token = match responses::token_of(request.headers()) {
         Ok(token) => token,

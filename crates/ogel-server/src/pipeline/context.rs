@@ -20,9 +20,7 @@ use ogel_store::{Act, Actor, Project};
 use std::{
     net::IpAddr,
     ops::Deref,
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
 };
 use tokio::time::Instant;
 
@@ -48,6 +46,8 @@ pub(crate) struct Known {
     pub core: Arc<Core>,
     /// What the answer counts for, once a handler knows.
     pub payer: OnceLock<Payer>,
+    /// The pattern of its path, once the router knows.
+    pub route: OnceLock<MatchedPath>,
 }
 
 impl RequestContext {
@@ -98,55 +98,12 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// A layer that leaves the route's pattern in the answer, for the log line: only the router knows it.
-#[derive(Clone, Copy)]
-pub(crate) struct RememberRoute;
-
-/// See [`RememberRoute`].
-#[derive(Clone)]
-pub(crate) struct RememberingRoute<S>(S);
-
-impl<S> tower::Layer<S> for RememberRoute {
-    type Service = RememberingRoute<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RememberingRoute(inner)
-    }
-}
-
-impl<S: tower::Service<Request, Response = Response<Body>>> tower::Service<Request> for RememberingRoute<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = WithRoute<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        WithRoute { answer: self.0.call(request), route }
-    }
-}
-
-pin_project_lite::pin_project! {
-    pub(crate) struct WithRoute<F> {
-        #[pin]
-        answer: F,
-        route: Option<MatchedPath>,
-    }
-}
-
-impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for WithRoute<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let mut answer = std::task::ready!(this.answer.poll(cx))?;
-        if let Some(route) = this.route.take() {
-            answer.extensions_mut().insert(route);
-        }
-        Poll::Ready(Ok(answer))
+/// Notes the route's pattern for the log line: only the router knows it.
+pub(super) fn remember_route(request: &Request) {
+    let extensions = request.extensions();
+    if let (Some(context), Some(route)) = (extensions.get::<RequestContext>(), extensions.get::<MatchedPath>()) {
+        // A request has one.
+        let _ = context.route.set(route.clone());
     }
 }
 
@@ -166,6 +123,7 @@ pub(crate) async fn route_not_found(request: Request) -> Response<Body> {
 
 /// The answer for a path that exists with other methods; the router adds `Allow`.
 pub(crate) async fn method_not_allowed(request: Request) -> Response<Body> {
+    remember_route(&request);
     let message = format!("this path has no `{}`; the `Allow` header lists what it has", request.method());
     crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response()
 }

@@ -1,26 +1,26 @@
 //! The rest of the request runs where the database's and Ghost's connections live.
 //!
-//! What only reads ends at the request's deadline there as well: nobody waits for the answer any more. PostgreSQL still
-//! finishes a statement it has begun, and holds its connection until then: its own timeout bounds that. What changes
-//! something goes on: half of it would be worse.
+//! What only reads ends at the request's deadline there as well: nobody waits for the answer any more, and the store
+//! gives up the statement with it. What changes something goes on: half of it would be worse.
 
 use super::RequestContext;
 use crate::{error::Failure, state::App};
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::Response,
-    middleware::Next,
-    response::IntoResponse as _,
-};
+use axum::{body::Body, extract::Request, http::Response, response::IntoResponse as _};
 use ogel_api::error::ErrorCode;
 
-pub(crate) async fn on_control_plane(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn on_control_plane<F>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response<Body>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
     let context = request.extensions().get::<RequestContext>();
     let deadline = context.filter(|_| request.method().is_safe()).map(|context| context.deadline);
     let work = async move {
-        let Some(deadline) = deadline else { return next.run(request).await };
-        tokio::time::timeout_at(deadline, next.run(request)).await.unwrap_or_else(|_| {
+        let Some(deadline) = deadline else { return next(request).await };
+        tokio::time::timeout_at(deadline, next(request)).await.unwrap_or_else(|_| {
             Failure::new(ErrorCode::DeadlineExceeded, "the time allowed for this request is over").into_response()
         })
     };

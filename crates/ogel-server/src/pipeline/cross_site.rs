@@ -11,31 +11,18 @@ use crate::{
     state::App,
 };
 use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, Response, header, uri::Authority},
-    middleware::Next,
-    response::IntoResponse as _,
+    extract::Request,
+    http::{HeaderName, HeaderValue, header, uri::Authority},
 };
 use ogel_api::error::ErrorCode;
 
-pub(crate) async fn refuse_cross_site(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+/// Errors: a request with a cookie that changes something and may come from another site's page.
+pub(super) fn refuse_cross_site(app: &App, request: &Request) -> Result<()> {
     let by_cookie = request.extensions().get::<RequestContext>().is_some_and(|context| context.by_cookie);
-    if by_cookie && let Err(failure) = refuse_foreign(&app, &request) {
-        return failure.into_response();
-    }
-    next.run(request).await
+    if by_cookie { refuse_foreign(app, request) } else { Ok(()) }
 }
 
 /// The same whether or not there is a cookie: a page of another site must not log somebody in here either.
-pub(crate) async fn refuse_foreign_forms(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
-    match refuse_foreign(&app, &request) {
-        Err(failure) => failure.into_response(),
-        Ok(()) => next.run(request).await,
-    }
-}
-
-/// Errors: a request with a cookie that changes something and may come from another site's page.
 pub(crate) fn refuse_foreign(app: &App, request: &Request) -> Result<()> {
     let changes = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
     if !changes || is_ours(request, &app.config()) {
@@ -90,7 +77,7 @@ mod tests {
             (&[], false),
         ];
         for (pairs, expected) in cases {
-            let mut request = Request::new(Body::empty());
+            let mut request = Request::new(axum::body::Body::empty());
             request.headers_mut().insert("host", HeaderValue::from_static("api.example"));
             for (name, value) in pairs {
                 request.headers_mut().insert(*name, HeaderValue::from_static(value));
@@ -103,7 +90,7 @@ mod tests {
     fn behind_a_proxy_the_public_url_is_ours() {
         let mut config = Config::default();
         config.server.public_url = "https://api.example/".to_owned();
-        let mut request = Request::new(Body::empty());
+        let mut request = Request::new(axum::body::Body::empty());
         request.headers_mut().insert("host", HeaderValue::from_static("internal:8787"));
         for (origin, expected) in
             [("https://api.example", true), ("http://api.example", false), ("https://internal:8787", false)]

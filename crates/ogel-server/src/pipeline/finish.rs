@@ -160,7 +160,8 @@ pub(super) fn finish(
 /// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
 fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&Error>, took: Duration) {
     // What is forwarded has no pattern but its noun.
-    let route = answer.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let context = record.context.as_ref();
+    let route = context.and_then(|context| context.route.get()).map(MatchedPath::as_str);
     let route = route.or_else(|| record.noun.and_then(|place| resources::RESOURCES.get(place)).map(|noun| noun.name));
     if let Some(failure) = failure
         && failure.code.status().is_server_error()
@@ -169,7 +170,6 @@ fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&E
         let (request_id, trace_id, code) = (&*record.ids.request, record.ids.trace(), failure.code.as_str());
         tracing::error!(method = %record.method, route, code, request_id, trace_id, cause, "request failed");
     }
-    let context = record.context.as_ref();
     core.log.write(&Line {
         at: record.at,
         request_id: &record.ids.request,

@@ -14,9 +14,8 @@ use crate::{
 };
 use axum::{
     body::{Body, to_bytes},
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, Request},
     http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
-    middleware::Next,
     response::IntoResponse as _,
 };
 use chrono::TimeDelta;
@@ -37,25 +36,35 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// Answers larger than this are not recorded; no POST has one.
 const LARGEST: usize = 1 << 20;
 
-pub(crate) async fn idempotent(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn idempotent<F>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response<Body>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
     let key = request.headers().get(HEADER).cloned();
     let caller = request.extensions().get::<RequestContext>().and_then(|context| context.identity.caller().cloned());
     let (Some(key), &Method::POST, Some(caller)) = (key, request.method(), caller) else {
-        return next.run(request).await;
+        return next(request).await;
     };
-    match once(&app, &key, &caller, request, next).await {
+    match once(app, &key, &caller, request, next).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     }
 }
 
-async fn once(
+async fn once<F>(
     app: &App,
     key: &HeaderValue,
     caller: &Arc<Caller>,
     request: Request,
-    next: Next,
-) -> Result<Response<Body>> {
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Result<Response<Body>>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
     let valid = (1..=255).contains(&key.len()) && key.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte));
     if !valid {
         let message = "`Idempotency-Key` takes 1 to 255 visible ASCII characters; a UUID will do";
@@ -84,13 +93,13 @@ fn scope_hash(caller: &Caller, path: &str, key: &[u8]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-async fn run(
+async fn run<F: Future<Output = Response<Body>>>(
     app: &App,
     caller: &Caller,
     scope: [u8; 32],
     body_hash: [u8; 32],
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Result<Response<Body>> {
     let context = answer_context(&scope);
     let deadline = request.extensions().get::<RequestContext>().map(|context| context.deadline);
@@ -108,7 +117,7 @@ async fn run(
     };
     let key = Some(Key { scope, fence: hold.fence });
     request.extensions_mut().insert(Made { id: hold.made_id, again: hold.fence > 1, key });
-    let response = renewing(app, &scope, hold, next.run(request)).await;
+    let response = renewing(app, &scope, hold, next(request)).await;
     // A refusal would be the same again; nothing was done that a retry could double. What broke may have been half done.
     if response.status().is_server_error() {
         app.store.release_idempotent(&scope, hold.fence, app.world.now()).await?;

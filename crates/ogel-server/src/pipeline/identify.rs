@@ -228,7 +228,7 @@ async fn ask(core: &Arc<Core>, question: Question, hash: TokenHash) -> Result<Op
         app.callers.drop_shared(&hash).await;
         app.callers.find(hash, look_up(&app, &question, &hash)).await
     };
-    let Found { caller, asked } = core.app.on_control(find).await??;
+    let Found { caller, asked } = core.app.read_on_control(find).await??;
     match &caller {
         Some(caller) => core.callers.put(hash, caller.clone(), asked, Instant::now().into_std()),
         None => core.callers.remove(&hash),

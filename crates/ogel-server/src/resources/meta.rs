@@ -24,7 +24,8 @@ pub(crate) fn ready_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_ready))
 }
 
-pub(crate) fn version_routes() -> OpenApiRouter<App> {
+/// It is known without asking anybody.
+pub(crate) fn version_data_plane() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_version))
 }
 

@@ -25,6 +25,7 @@ mod edge;
 mod foreign;
 mod forward;
 mod ghost_events;
+mod http2;
 mod idempotency;
 mod invitations;
 mod kept_logs;

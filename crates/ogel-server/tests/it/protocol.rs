@@ -2,8 +2,8 @@
 
 use crate::on_both;
 use http::Method;
-use ogel_testkit::{Database, TestApp};
-use std::time::Duration;
+use ogel_testkit::{Database, TestApp, eventually};
+use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -84,6 +84,31 @@ async fn the_deadline_holds() {
     let body = serde_json::json!({ "projectId": project, "repoUrl": "https://example.com/a/b" });
     ada.post("/deployments", body).await.expect_error(504, "DEADLINE_EXCEEDED");
     app.ghost.faults().clear();
+    app.stop().await;
+}
+
+/// A read that waits in PostgreSQL is answered by its deadline, and its connection serves others from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_past_their_deadline_hold_no_connection() {
+    let app = TestApp::start(Database::Postgres).await;
+    let ada = app.sign_up("ada").await;
+    let locked = app.at_database("BEGIN; LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60); COMMIT");
+    let keys = || ada.send(ada.request(Method::GET, "/auth/api-keys").header("x-request-timeout", "400ms"));
+    let case = async {
+        eventually("the table is locked", async || (keys().await.status == 504).then_some(())).await;
+        let many = futures_util::future::join_all((0..12).map(|_| keys())).await;
+        for answer in many {
+            answer.expect_error(504, "DEADLINE_EXCEEDED");
+        }
+        // There are five connections. Without them this would wait for its own deadline.
+        let started = Instant::now();
+        ada.get("/projects").await.expect(200);
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    };
+    tokio::select! {
+        () = locked => panic!("the table was free again before the case was over"),
+        () = case => {}
+    }
     app.stop().await;
 }
 

@@ -291,6 +291,30 @@ async fn a_statement_that_takes_too_long_is_unavailable_in_time() {
 }
 
 #[tokio::test]
+async fn a_read_that_nobody_waits_for_gives_its_connection_back_and_ends_at_the_server() {
+    run(Bench::postgres().await, |bench| async move {
+        let ada = bench.person().await;
+        let store = bench.narrow_store().await;
+        let held = bench.begin("LOCK TABLE projects IN ACCESS EXCLUSIVE MODE").await;
+        let viewer = ada.viewer();
+        let read = tokio::time::timeout(Duration::from_millis(200), store.projects(&viewer, None, &first(10))).await;
+        assert!(read.is_err(), "the table is locked");
+        // The only connection, while what it ran still waits for the lock.
+        let found = tokio::time::timeout(Duration::from_secs(2), store.user(ada.user.id)).await;
+        assert_eq!(found.expect("the pool has a place again").unwrap(), Some(ada.user.clone()));
+        let started = Instant::now();
+        while bench.is_waiting_for_a_lock().await {
+            assert!(started.elapsed() < Duration::from_secs(10), "the server still waits for the lock");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        held.commit().await;
+        assert_eq!(store.projects(&viewer, None, &first(10)).await.unwrap().rows.len(), 1);
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_database_that_went_away_is_unavailable() {
     let bench = Bench::postgres().await;
     let store = bench.another_store().await;

@@ -140,6 +140,14 @@ impl Bench {
         Open(connection)
     }
 
+    /// Whether a statement in this database does. PostgreSQL only.
+    pub(crate) async fn is_waiting_for_a_lock(&self) -> bool {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+    }
+
     /// The SQLite file; `None` on PostgreSQL.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match &self.place {

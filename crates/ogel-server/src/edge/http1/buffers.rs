@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use std::cell::RefCell;
 
 /// Room for what one read brings while heads are expected, and while a body is.
-pub(super) const HEADS: usize = 16 << 10;
+pub(in crate::edge) const HEADS: usize = 16 << 10;
 pub(super) const BODY: usize = 64 << 10;
 /// What a thread keeps of each kind; more are made and freed as they are needed.
 const KEPT: usize = 16;
@@ -52,11 +52,11 @@ pub(super) fn give_input(mut buffer: BytesMut) {
     });
 }
 
-pub(super) fn output() -> Vec<u8> {
+pub(in crate::edge) fn output() -> Vec<u8> {
     with(|kept| kept.outputs.pop()).unwrap_or_else(|| Vec::with_capacity(HEADS))
 }
 
-pub(super) fn give_output(mut buffer: Vec<u8>) {
+pub(in crate::edge) fn give_output(mut buffer: Vec<u8>) {
     buffer.clear();
     if (1..=LARGEST_OUTPUT).contains(&buffer.capacity()) {
         with(|kept| {
@@ -68,7 +68,7 @@ pub(super) fn give_output(mut buffer: Vec<u8>) {
 }
 
 /// Appends `now` as a `Date` says it, written anew only when the second changes.
-pub(super) fn append_date(now: DateTime<Utc>, to: &mut Vec<u8>) {
+pub(in crate::edge) fn append_date(now: DateTime<Utc>, to: &mut Vec<u8>) {
     with(|kept| {
         let (second, text) = &mut kept.date;
         if *second != now.timestamp() || text.len() != DATE_LENGTH {
