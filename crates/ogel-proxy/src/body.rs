@@ -60,6 +60,8 @@ pub struct UpstreamBody {
     trailers: Option<HeaderRules>,
     /// For all of it, if it has to be whole by then.
     deadline: Option<Instant>,
+    /// When the head came, until something is asked for: a body that came with it needs no other time.
+    answered: Option<Instant>,
 }
 
 /// What has not been passed on yet.
@@ -78,18 +80,29 @@ struct Lease {
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(exchange: Exchange, length: BodyLength, persists: bool, ticket: Ticket) -> Self {
+    pub(crate) fn new(
+        exchange: Exchange,
+        length: BodyLength,
+        persists: bool,
+        answered: Instant,
+        ticket: Ticket,
+    ) -> Self {
         let left = match length {
             BodyLength::Exact(length) => Left::Bytes(length),
             BodyLength::Chunked => Left::Chunks(ChunkDecoder::new()),
             BodyLength::UntilClose => Left::All,
         };
         let lease = Some(Lease { exchange, persists, ticket });
-        let mut body = Self { left, lease, trailers: None, deadline: None };
+        let mut body = Self { left, lease, trailers: None, deadline: None, answered: Some(answered) };
         if matches!(body.left, Left::Bytes(0)) {
-            body.give_back();
+            body.give_back(Some(answered));
         }
         body
+    }
+
+    /// When the head came, if nothing of the body has been asked for since.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        self.answered
     }
 
     /// Lets only trailers pass that are on the list.
@@ -103,11 +116,11 @@ impl UpstreamBody {
     }
 
     /// What was sent of the request in vain (an early answer), or said after the end, is lost with the connection.
-    fn give_back(&mut self) {
+    fn give_back(&mut self, now: Option<Instant>) {
         self.left = Left::Bytes(0);
         let Some(Lease { exchange, persists, ticket }) = self.lease.take() else { return };
         if let Some(connection) = exchange.into_reusable().filter(|_| persists) {
-            pool::put(&ticket.upstream, ticket.at, connection);
+            pool::put(&ticket.upstream, ticket.at, connection, now.unwrap_or_else(Instant::now));
         }
     }
 
@@ -178,17 +191,18 @@ impl Body for UpstreamBody {
         if let Err(error) = lease.exchange.send_on(cx) {
             return this.fail(error);
         }
+        let mut now = this.answered.take();
         loop {
             match this.next_frame() {
                 Err(error) => return this.fail(error),
                 Ok(Next::Data(data)) => {
                     if matches!(this.left, Left::Bytes(0)) {
-                        this.give_back();
+                        this.give_back(now);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Ok(Next::End(trailers)) => {
-                    this.give_back();
+                    this.give_back(now);
                     let Some(mut trailers) = trailers else { return Poll::Ready(None) };
                     HeaderRules::retain_trailers(this.trailers.as_ref(), &mut trailers);
                     return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
@@ -199,6 +213,7 @@ impl Body for UpstreamBody {
                 Left::Bytes(left) => left >= MUCH,
                 Left::Chunks(_) | Left::All => false,
             };
+            now = None;
             let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
             match lease.exchange.poll_read(much, cx) {
                 Poll::Ready(Ok(piece)) if !piece.is_empty() => lease.exchange.unread = piece,

@@ -107,17 +107,17 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// `random` shortens the pause that may follow.
-    pub(crate) fn judge(mut self, judgement: Judgement, random: impl FnOnce() -> u64) {
+    /// `at`: when it ended. `random` shortens the pause that may follow.
+    pub(crate) fn judge(mut self, judgement: Judgement, at: Instant, random: impl FnOnce() -> u64) {
         self.judged = true;
-        self.breaker.settle(self.is_probe, judgement, random);
+        self.breaker.settle(self.is_probe, judgement, at, random);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.judged {
-            self.breaker.settle(self.is_probe, Judgement::Neither, || 0);
+            self.breaker.settle(self.is_probe, Judgement::Neither, Instant::now(), || 0);
         }
     }
 }
@@ -172,10 +172,10 @@ impl Breaker {
 
     /// A failure that shows only after the head of the response had counted as a success.
     pub(crate) fn blame(&self, random: impl FnOnce() -> u64) {
-        self.settle(false, Judgement::Failure, random);
+        self.settle(false, Judgement::Failure, Instant::now(), random);
     }
 
-    fn settle(&self, is_probe: bool, judgement: Judgement, random: impl FnOnce() -> u64) {
+    fn settle(&self, is_probe: bool, judgement: Judgement, at: Instant, random: impl FnOnce() -> u64) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         match &mut inner.phase {
@@ -195,12 +195,12 @@ impl Breaker {
             }
             // A request from before the pause says nothing about the time after it.
             Phase::HalfOpen { .. } | Phase::Open { .. } => {}
-            Phase::Closed => self.count(inner, judgement, random),
+            Phase::Closed => self.count(inner, judgement, at, random),
         }
     }
 
-    fn count(&self, inner: &mut Inner, judgement: Judgement, random: impl FnOnce() -> u64) {
-        let step = inner.step(self.config.window);
+    fn count(&self, inner: &mut Inner, judgement: Judgement, at: Instant, random: impl FnOnce() -> u64) {
+        let step = inner.step(self.config.window, at);
         match judgement {
             Judgement::Neither => return,
             Judgement::Success => {
@@ -233,9 +233,9 @@ impl Breaker {
 
 impl Inner {
     /// The step of this moment; those that time has passed over are emptied.
-    fn step(&mut self, window: Duration) -> &mut Step {
+    fn step(&mut self, window: Duration, at: Instant) -> &mut Step {
         let width = (window.as_micros() as u64 / STEPS as u64).max(1);
-        let now = self.start.elapsed().as_micros() as u64 / width;
+        let now = at.saturating_duration_since(self.start).as_micros() as u64 / width;
         if now.saturating_sub(self.now) >= STEPS as u64 {
             self.steps = [Step::default(); STEPS];
         } else {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn run(breaker: &Breaker, judgement: Judgement) -> bool {
-        breaker.admit().map(|permit| permit.judge(judgement, || 0)).is_ok()
+        breaker.admit().map(|permit| permit.judge(judgement, Instant::now(), || 0)).is_ok()
     }
 
     async fn pass(time: Duration) {
@@ -307,9 +307,9 @@ mod tests {
         assert!(breaker.admit().is_err(), "two probes at a time");
         drop(first);
         let third = breaker.admit().ok().unwrap();
-        third.judge(Judgement::Success, || 0);
+        third.judge(Judgement::Success, Instant::now(), || 0);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        second.judge(Judgement::Success, || 0);
+        second.judge(Judgement::Success, Instant::now(), || 0);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
@@ -330,11 +330,11 @@ mod tests {
         let breaker = breaker();
         let (early, late) = (breaker.admit().ok().unwrap(), breaker.admit().ok().unwrap());
         assert!((0..3).all(|_| run(&breaker, Judgement::Failure)));
-        early.judge(Judgement::Success, || 0);
+        early.judge(Judgement::Success, Instant::now(), || 0);
         assert_eq!(breaker.state(), BreakerState::Open);
         pass(Duration::from_millis(500)).await;
         drop(breaker.admit());
-        late.judge(Judgement::Failure, || 0);
+        late.judge(Judgement::Failure, Instant::now(), || 0);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
 }

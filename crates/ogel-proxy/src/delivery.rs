@@ -40,6 +40,7 @@ pub(crate) async fn at_address(
     head: Head<'_>,
     body: &mut OutgoingBody,
     may_replay: bool,
+    mut started: Instant,
     how: Sending<'_>,
 ) -> Result<Response<UpstreamBody>, Undelivered> {
     let address = &upstream.addresses.all()[at];
@@ -47,18 +48,19 @@ pub(crate) async fn at_address(
     let ticket = Ticket { upstream: upstream.clone(), at };
     let streams = matches!(body.0, Kind::Streamed(_));
     let log = |result: Result<StatusCode, &UpstreamError>, started: Instant, reused| {
+        let ended = Instant::now();
         if let Some(log) = how.log {
-            log.push(&address.label, result, started.elapsed(), reused);
+            log.push(&address.label, result, ended - started, reused);
         }
+        ended
     };
 
-    let mut started = Instant::now();
     if let Some(connection) = address.pool.take(started) {
         match Exchange::run(connection, head, body, &address.host, started, &upstream.limits, how).await {
             Ok(answer) => {
-                log(Ok(answer.0.status), started, true);
+                let answered = log(Ok(answer.0.status), started, true);
                 upstream.addresses.worked(at);
-                return Ok(whole(answer, ticket));
+                return Ok(whole(answer, answered, ticket));
             }
             Err(Failure { error, is_unanswered }) => {
                 log(Err(&error), started, true);
@@ -89,9 +91,9 @@ pub(crate) async fn at_address(
     let opened = Instant::now();
     match Exchange::run(connection, head, body, &address.host, opened, &upstream.limits, how).await {
         Ok(answer) => {
-            log(Ok(answer.0.status), started, false);
+            let answered = log(Ok(answer.0.status), started, false);
             upstream.addresses.worked(at);
-            Ok(whole(answer, ticket))
+            Ok(whole(answer, answered, ticket))
         }
         Err(Failure { error, .. }) => {
             log(Err(&error), started, false);
@@ -115,9 +117,13 @@ async fn open(upstream: &Inner, at: usize) -> Result<Connection, UpstreamError> 
     Ok(Connection::new(stream))
 }
 
-fn whole((head, length, exchange): (ResponseHead, BodyLength, Exchange), ticket: Ticket) -> Response<UpstreamBody> {
+fn whole(
+    (head, length, exchange): (ResponseHead, BodyLength, Exchange),
+    answered: Instant,
+    ticket: Ticket,
+) -> Response<UpstreamBody> {
     let persists = head.framing.persists(head.is_11);
-    let mut response = Response::new(UpstreamBody::new(exchange, length, persists, ticket));
+    let mut response = Response::new(UpstreamBody::new(exchange, length, persists, answered, ticket));
     (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
     response
 }

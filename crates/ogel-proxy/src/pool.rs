@@ -71,11 +71,10 @@ impl Pool {
 
     /// Gives a connection back. The oldest go first when there are too many or they have expired. Whether nobody looks
     /// after the idle ones yet.
-    fn put(&self, connection: Connection) -> bool {
+    fn put(&self, connection: Connection, now: Instant) -> bool {
         if self.limits.max_idle_per_thread == 0 {
             return false;
         }
-        let now = Instant::now();
         let mut idle = self.idle.lock();
         let has_expired = |idle: &&Idle| now.saturating_duration_since(idle.since) >= self.limits.idle_timeout;
         let expired = idle.iter().take_while(has_expired).count();
@@ -102,9 +101,9 @@ impl Pool {
 }
 
 /// Gives a connection of the upstream's address `at` back.
-pub(crate) fn put(upstream: &Arc<Inner>, at: usize, connection: Connection) {
+pub(crate) fn put(upstream: &Arc<Inner>, at: usize, connection: Connection, now: Instant) {
     let pool = &upstream.addresses.all()[at].pool;
-    if pool.put(connection) {
+    if pool.put(connection, now) {
         tokio::spawn(sweep_until_empty(Arc::downgrade(upstream), at, pool.limits.idle_timeout / SWEEPS_PER_IDLE_TIME));
     }
 }

@@ -181,9 +181,13 @@ impl Upload {
     fn poll_write(&mut self, to: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
             let lead = &self.lead[self.written..];
-            let parts = [IoSlice::new(lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-            let parts = if self.data.is_empty() && self.tail.is_empty() { &parts[..1] } else { &parts[..] };
-            let mut length = match ready!(Pin::new(&mut *to).poll_write_vectored(cx, parts))? {
+            let to = Pin::new(&mut *to);
+            let written = if self.data.is_empty() && self.tail.is_empty() {
+                to.poll_write(cx, lead)
+            } else {
+                to.poll_write_vectored(cx, &[lead, &self.data[..], self.tail].map(IoSlice::new))
+            };
+            let mut length = match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 length => length,
             };

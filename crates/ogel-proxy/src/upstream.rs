@@ -243,21 +243,22 @@ impl Upstream {
             // It asks for a tunnel, and what comes back is not HTTP any more.
             return Err(UpstreamError::protocol("CONNECT is not sent to an upstream"));
         }
-        let Some(breaker) = &self.0.breaker else { return self.attempts(head, body, how).await };
-        let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
         let started = Instant::now();
-        let result = self.attempts(head, body, how).await;
+        let Some(breaker) = &self.0.breaker else { return self.attempts(head, body, started, how).await };
+        let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
+        let result = self.attempts(head, body, started, how).await;
         let config = breaker.config();
+        let ended = result.as_ref().ok().and_then(|response| response.body().answered()).unwrap_or_else(Instant::now);
         let judgement = match &result {
             Ok(response) if (config.is_failure)(response.status()) => Judgement::Failure,
             Ok(_) => Judgement::Success,
-            Err(UpstreamError::Deadline { sent: true }) if started.elapsed() >= config.deadline_counts_after => {
+            Err(UpstreamError::Deadline { sent: true }) if ended - started >= config.deadline_counts_after => {
                 Judgement::Failure
             }
             Err(error) if error.is_upstreams_fault() => Judgement::Failure,
             Err(_) => Judgement::Neither,
         };
-        permit.judge(judgement, || self.0.addresses.random());
+        permit.judge(judgement, ended, || self.0.addresses.random());
         result
     }
 
@@ -288,6 +289,7 @@ impl Upstream {
         &self,
         head: Head<'_>,
         mut body: OutgoingBody,
+        mut started: Instant,
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let may_replay = match how.replay {
@@ -298,11 +300,12 @@ impl Upstream {
         let mut at = self.0.addresses.pick(None);
         let mut goes_elsewhere = self.0.addresses.all().len() > 1;
         loop {
-            match delivery::at_address(&self.0, at, head, &mut body, may_replay, how).await {
+            match delivery::at_address(&self.0, at, head, &mut body, may_replay, started, how).await {
                 Ok(response) => return Ok(response),
                 Err(Undelivered { error, is_unsent: true }) if goes_elsewhere && leaves_time(&error) => {
                     goes_elsewhere = false;
                     at = self.0.addresses.pick(Some(at));
+                    started = Instant::now();
                 }
                 Err(Undelivered { error, .. }) => return Err(error),
             }

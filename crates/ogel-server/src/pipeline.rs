@@ -104,8 +104,7 @@ async fn steps(
     let allowed = deadline::time_allowed(&request, settings, forwarded)?;
     let deadline = record.started_at(allowed);
     // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
-    let (identity, by_cookie) =
-        identify::identify(core, peer, request.headers(), record.client, settings, deadline).await?;
+    let (identity, by_cookie) = identify::identify(core, peer, request.headers(), record, settings, deadline).await?;
     record.timing.mark(Timing::Auth);
     // 9. How often they may call, by the class the resource table gives the request.
     let class = resources::class_of(record.noun, request.method(), request.uri().path());

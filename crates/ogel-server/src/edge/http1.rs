@@ -485,7 +485,7 @@ where
             (true, true) => Persistence::Usual,
             (true, false) => Persistence::KeepAlive,
         };
-        self.output.head(head.status, &head.headers, framing, persistence, self.core.app.world.now());
+        self.output.head(head.status, &head.headers, framing, persistence, &self.core.app.world);
         Ok(Begun { body, framing, persistence, switch, takes_trailers: asked.takes_trailers })
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Record {
     pub context: Option<RequestContext>,
     pub limit: Option<Verdict>,
     pub timing: Timings,
-    at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
     method: Method,
 }
 
@@ -48,13 +48,18 @@ pub(super) enum Timing {
 
 /// When each part ended.
 pub(super) struct Timings {
-    started: Instant,
+    pub started: Instant,
     ended: [Option<Instant>; 2],
 }
 
 impl Timings {
     pub(super) fn mark(&mut self, part: Timing) {
         self.ended[part as usize] = Some(Instant::now());
+    }
+
+    /// Up to now; after the work there is nothing left that takes time.
+    fn total(&self) -> Duration {
+        self.ended[Timing::Work as usize].unwrap_or_else(Instant::now) - self.started
     }
 
     /// `auth;dur=0.012, work;dur=1.402, upstream;dur=1.200, total;dur=1.431`, in milliseconds.
@@ -76,14 +81,15 @@ impl Timings {
 
 impl Record {
     pub(super) fn begin<B>(core: &Core, peer: &Peer, request: &Request<B>) -> Self {
+        let at = core.app.world.now();
         Self {
-            ids: Ids::new(request.headers(), &core.app.world, &core.entropy),
+            ids: Ids::new(request.headers(), at, &core.entropy),
             client: peer.address,
             noun: resources::noun_of(request.uri().path()),
             context: None,
             limit: None,
             timing: Timings { started: Instant::now(), ended: [None; 2] },
-            at: core.app.world.now(),
+            at,
             method: request.method().clone(),
         }
     }
@@ -123,7 +129,7 @@ pub(super) fn finish(
     if let Some(failure) = &failure {
         error::render(&mut answer, failure, &record.ids.request, record.ids.trace());
     }
-    let took = record.timing.started.elapsed();
+    let took = record.timing.total();
     let headers = answer.headers_mut();
     headers.reserve(12);
     let mut text = HeaderText::default();

@@ -1,6 +1,7 @@
 //! Who is calling: from this thread's memory when they called of late and nothing about them has changed since,
 //! else from the database.
 
+use super::finish::Record;
 use crate::{
     caller::{Caller, Identity},
     callers::{Found, Remembered},
@@ -14,12 +15,13 @@ use crate::{
     uses::Noted,
 };
 use axum::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
 use ogel_api::{
     auth::{AuthMethod, Scope},
     error::ErrorCode,
 };
 use ogel_store::Viewer;
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 const UNKNOWN: &str = "this credential is not known or was revoked; log in again, or make a new API key";
@@ -32,15 +34,25 @@ pub(super) async fn identify(
     core: &Arc<Core>,
     peer: &Peer,
     headers: &HeaderMap,
-    client: IpAddr,
+    record: &Record,
     settings: &Settings,
     deadline: Instant,
 ) -> Result<(Identity, bool)> {
-    let found = find(core, peer, headers, settings, deadline).await?;
+    let moment = Moment { now: record.at, instant: record.timing.started, deadline };
+    let found = find(core, peer, headers, settings, moment).await?;
     if let Identity::Known(caller) = &found.0 {
-        core.app.uses.note(caller, core.app.world.now(), client);
+        core.app.uses.note(caller, record.at, record.client);
     }
     Ok(found)
+}
+
+/// When a request came, and when it must be answered. Reading the clock costs more than the rest of what is done here
+/// for a caller who is remembered.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: DateTime<Utc>,
+    instant: std::time::Instant,
+    deadline: Instant,
 }
 
 async fn find(
@@ -48,16 +60,16 @@ async fn find(
     peer: &Peer,
     headers: &HeaderMap,
     settings: &Settings,
-    deadline: Instant,
+    moment: Moment,
 ) -> Result<(Identity, bool)> {
     let ours = match credential(headers, settings, peer) {
         None => None,
         Some((token, by_cookie)) => {
             // A connection mostly comes back with the credential it came with before.
             let identity = match peer.hash_of(token) {
-                Some(hash) if token.starts_with(API_KEY_PREFIX) => resolve(core, Proof::Key, hash, deadline).await?,
-                Some(hash) => resolve(core, Proof::Session, hash, deadline).await?,
-                None => match bearer_of_studio(core, peer, token, settings, deadline).await? {
+                Some(hash) if token.starts_with(API_KEY_PREFIX) => resolve(core, Proof::Key, hash, moment).await?,
+                Some(hash) => resolve(core, Proof::Session, hash, moment).await?,
+                None => match bearer_of_studio(core, peer, token, settings, moment).await? {
                     Some(identity) => identity,
                     None => Identity::Refused(ErrorCode::InvalidCredential, UNKNOWN),
                 },
@@ -70,7 +82,7 @@ async fn find(
     };
     // Somebody whose login here has ended may still be logged in at Studio.
     let at_studio = match &settings.studio_auth {
-        Some(studio) => cookie_of_studio(core, peer, headers, studio, deadline).await?,
+        Some(studio) => cookie_of_studio(core, peer, headers, studio, moment).await?,
         None => None,
     };
     Ok(match (at_studio, ours) {
@@ -86,12 +98,12 @@ async fn bearer_of_studio(
     peer: &Peer,
     token: &str,
     settings: &Settings,
-    deadline: Instant,
+    moment: Moment,
 ) -> Result<Option<Identity>> {
     let Some(studio) = &settings.studio_auth else { return Ok(None) };
     let Some(candidate) = studio.in_bearer(token) else { return Ok(None) };
     let hash = peer.hash_of_foreign(&candidate.token);
-    resolve(core, Proof::Studio(studio, &candidate), hash, deadline).await.map(Some)
+    resolve(core, Proof::Studio(studio, &candidate), hash, moment).await.map(Some)
 }
 
 /// The first of Studio's cookies that holds, or else what is wrong with the last.
@@ -100,12 +112,12 @@ async fn cookie_of_studio(
     peer: &Peer,
     headers: &HeaderMap,
     studio: &StudioAuth,
-    deadline: Instant,
+    moment: Moment,
 ) -> Result<Option<Identity>> {
     let mut found = None;
     for candidate in studio.in_cookies(headers) {
         let hash = peer.hash_of_foreign(&candidate.token);
-        let identity = resolve(core, Proof::Studio(studio, &candidate), hash, deadline).await?;
+        let identity = resolve(core, Proof::Studio(studio, &candidate), hash, moment).await?;
         if identity.caller().is_some() {
             return Ok(Some(identity));
         }
@@ -131,13 +143,13 @@ enum Question {
 
 impl Proof<'_> {
     /// The error is the end of it: a token that holds nothing needs no database.
-    fn question(self, core: &Core) -> Result<Question, Identity> {
+    fn question(self, now: DateTime<Utc>) -> Result<Question, Identity> {
         let (studio, candidate) = match self {
             Self::Key => return Ok(Question::Key),
             Self::Session => return Ok(Question::Session),
             Self::Studio(studio, candidate) => (studio, candidate),
         };
-        match studio.open(candidate, core.app.world.now()) {
+        match studio.open(candidate, now) {
             Ok(opened) => Ok(Question::Studio(opened, studio.unknown)),
             Err(Refusal::Expired) => Err(Identity::Refused(ErrorCode::CredentialExpired, EXPIRED_AT_STUDIO)),
             Err(Refusal::Unreadable(problem)) => {
@@ -163,20 +175,19 @@ fn credential<'a>(headers: &'a HeaderMap, settings: &Settings, peer: &Peer) -> O
     }
 }
 
-async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: Instant) -> Result<Identity> {
-    let instant = Instant::now().into_std();
+async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, moment: Moment) -> Result<Identity> {
+    let Moment { now, instant, deadline } = moment;
     let remembered = match core.app.identities.is_current(instant, core.app.config().trust_without_database) {
         true => core.callers.get(&hash, &core.app.identities, instant),
         false => Remembered::Nothing,
     };
-    let now = core.app.world.now();
     let is_over = |caller: &Caller| caller.expires_at.is_some_and(|at| at <= now);
     let caller = match remembered {
         Remembered::Fresh(caller) if !is_over(&caller) => Some(caller),
         Remembered::Aging(caller) if !is_over(&caller) => {
             let core = core.clone();
             // What no longer opens is refused once it is no longer remembered.
-            if let Ok(question) = proof.question(&core) {
+            if let Ok(question) = proof.question(now) {
                 tokio::spawn(async move {
                     // A database that is away costs this caller nothing until what is remembered is too old.
                     if let Err(failure) = Box::pin(ask(&core, question, hash)).await {
@@ -189,7 +200,7 @@ async fn resolve(core: &Arc<Core>, proof: Proof<'_>, hash: TokenHash, deadline: 
         // Boxed: the way to the database is long, and its room would be moved with every request that needs none of it.
         // So is one whose end has come by what is remembered: use may have prolonged it since.
         Remembered::Nothing | Remembered::Fresh(_) | Remembered::Aging(_) => {
-            let question = match proof.question(core) {
+            let question = match proof.question(now) {
                 Ok(question) => question,
                 Err(refused) => return Ok(refused),
             };

@@ -1,7 +1,8 @@
 //! Ids of a request: its own, and the trace it belongs to (W3C Trace Context, level 1).
 
-use crate::world::{Entropy, World};
+use crate::world::Entropy;
 use arrayvec::ArrayString;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
 use ogel_api::id::RequestId;
 
@@ -16,9 +17,9 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// `entropy` is the thread's own: these ids need to be distinct, not secret.
-    pub(crate) fn new(headers: &HeaderMap, world: &World, entropy: &Entropy) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, now: DateTime<Utc>, entropy: &Entropy) -> Self {
         let (mut request, mut traceparent) = (ArrayString::new(), ArrayString::new());
-        let millis = world.now().timestamp_millis().max(0).unsigned_abs();
+        let millis = now.timestamp_millis().max(0).unsigned_abs();
         let random = (u128::from(entropy.next()) << 64 | u128::from(entropy.next())).to_be_bytes();
         let [.., a, b, c, d, e, f, g, h, i, j] = random;
         let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
@@ -79,7 +80,7 @@ mod tests {
         if let Some(value) = traceparent {
             headers.insert("traceparent", value.parse().unwrap());
         }
-        Ids::new(&headers, &World::system(), &Entropy::seeded(7))
+        Ids::new(&headers, DateTime::UNIX_EPOCH, &Entropy::seeded(7))
     }
 
     #[test]

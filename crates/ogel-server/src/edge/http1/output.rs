@@ -2,8 +2,8 @@
 //! beside it, and all of it in one write where the socket takes it.
 
 use super::buffers;
+use crate::world::World;
 use bytes::{Buf as _, Bytes};
-use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use ogel_proxy::http1::{ChunkHead, chunks};
 use std::{
@@ -87,7 +87,7 @@ impl Output {
         headers: &HeaderMap,
         framing: Framing,
         persistence: Persistence,
-        now: DateTime<Utc>,
+        world: &World,
     ) {
         self.status_line(status);
         let is_switching = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -118,7 +118,7 @@ impl Output {
         }
         if !has_date && !is_switching {
             self.text(b"date: ");
-            buffers::append_date(now, self.buffer());
+            buffers::append_date(world.now(), self.buffer());
             self.text(b"\r\n");
         }
         self.text(b"\r\n");
