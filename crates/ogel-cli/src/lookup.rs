@@ -3,6 +3,7 @@
 use crate::{
     Context, Result,
     failure::{Exit, Failure},
+    table,
 };
 use ogel_api::{
     id::OrganizationId,
@@ -11,6 +12,7 @@ use ogel_api::{
     projects::{Project, ProjectList},
 };
 use ogel_client::{Client, ClientError, PageQuery};
+use serde::Serialize;
 
 /// Everything of a list. `fetch` asks for one page of it.
 pub(crate) async fn all<T>(
@@ -27,6 +29,25 @@ pub(crate) async fn all<T>(
             return Ok(everything);
         }
     }
+}
+
+/// The end of a command that lists: JSON, a table, or for people the sentence `none` where there is nothing.
+pub(crate) fn show<T: Serialize>(
+    context: &Context,
+    things: &[T],
+    none: &str,
+    head: &[&str],
+    row: impl Fn(&T) -> Vec<String>,
+) -> Result {
+    if context.output.json {
+        return context.output.json(&things);
+    }
+    if things.is_empty() {
+        context.output.note(none);
+        return Ok(());
+    }
+    let rows: Vec<_> = things.iter().map(row).collect();
+    context.output.data(&table::render(head, &rows))
 }
 
 /// The project called `name`, or the only one there is.

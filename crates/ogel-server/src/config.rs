@@ -301,6 +301,10 @@ settings! {
         cookie_names: Vec<String> = Vec::new(), env "OGEL_STUDIO_SESSION_COOKIES";
         /// The claim that holds the person's id at Studio.
         user_id_claim: String = "sub".to_owned(), env "OGEL_STUDIO_USER_ID_CLAIM";
+        /// The claim with the time of the login, where Studio keeps one when it renews a token (`auth_time`, say). Empty: a session
+        /// began when its token was made, and who deleted their account is nobody here, however new the token, until
+        /// `longest_days` have passed or they sign up again.
+        login_time_claim: String = String::new(), env "OGEL_STUDIO_LOGIN_TIME_CLAIM";
         /// People whom Studio knows and we do not: `refuse` them, `link` them to the account with their verified e-mail
         /// address, or `create` one where there is none.
         unknown_users: String = "refuse".to_owned(), env "OGEL_STUDIO_UNKNOWN_USERS";
@@ -427,8 +431,8 @@ settings! {
         device_code_minutes: u64 = 15, env "OGEL_DEVICE_CODE_MINUTES";
         /// Seconds between two questions of a device that waits, at most 60.
         device_poll_seconds: u64 = 5, env "OGEL_DEVICE_POLL_SECONDS";
-        /// Passwords checked at the same time, on threads of low priority; each takes a core and 19 MiB for some ten
-        /// milliseconds.
+        /// Passwords checked at the same time, on cores that nothing else wants; each takes 19 MiB for some ten milliseconds.
+        /// As many again where the machine is so busy that one of them waits for a second.
         concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
         /// Seconds that callers in memory are trusted while the database cannot be asked whether they were revoked; at most 30.
         trust_without_database_seconds: u64 = 5, env "OGEL_TRUST_WITHOUT_DATABASE_SECONDS";

@@ -1,7 +1,12 @@
-//! Passwords are hashed and checked on a few threads of their own, of low priority: each costs a core for some ten
-//! milliseconds, and a flood of logins must not take that from requests that are only passed on.
+//! Passwords are hashed and checked on a few threads of their own: each costs a core for some ten milliseconds, and a flood of
+//! logins must not take that from requests that are only passed on.
 //!
-//! The queue in front of them is short. Who finds it full waits a while, and is then told to come back.
+//! The first threads run when nothing else wants their core, and whoever else wakes up has it at once. On a machine that is busy
+//! all the time that could be never; so a job that is not done after [`IDLE_PATIENCE`] is begun a second time on threads that only
+//! stand back, and the first answer counts (ADR 37).
+//!
+//! Both queues are short. Who finds theirs full waits a while, and is then told to come back. Memory is bounded by the number of
+//! threads: a job takes what argon2 takes while it runs, and next to nothing while it waits.
 
 use crate::{error::Failure, secrets, world::Entropy};
 use ogel_api::error::{Error, ErrorCode};
@@ -13,26 +18,24 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when this is dropped.
 pub struct Passwords {
-    jobs: mpsc::Sender<Job>,
+    idle: mpsc::Sender<Job>,
+    late: mpsc::Sender<Job>,
 }
 
 /// Jobs that wait, for each thread: what it does in about a second.
 const WAITING_PER_THREAD: usize = 32;
-/// How long a login waits for a place in the queue.
+/// How long a login waits for a place in a queue.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of 19 at most: while others want the core, a thread gets about a tenth of it.
+/// How long a job waits for a core that nobody wants: longer than fifty logins at once take where there is one.
+const IDLE_PATIENCE: Duration = Duration::from_secs(1);
+/// Of 19 at most: while others want the core, a late thread gets about a tenth of it.
 const NICENESS: i32 = 10;
 
 impl Passwords {
+    /// So many threads for cores that are idle, and as many for jobs that come too late there.
     pub fn start(threads: usize) -> io::Result<Self> {
         let threads = threads.clamp(1, 64);
-        let (jobs, waiting) = mpsc::channel(threads * WAITING_PER_THREAD);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for index in 0..threads {
-            let waiting = waiting.clone();
-            thread::Builder::new().name(format!("password-{index}")).spawn(move || work(&waiting))?;
-        }
-        Ok(Self { jobs })
+        Ok(Self { idle: crew("password", threads, run_when_idle)?, late: crew("late-password", threads, stand_back)? })
     }
 
     /// argon2id of `password`, with a fresh salt.
@@ -47,25 +50,60 @@ impl Passwords {
         self.run(move || secrets::verify_password(&password, hash.as_deref())).await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-        let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, self.jobs.reserve()).await else {
-            let message = "too many logins at once; try again in a moment";
-            return Err(Error::new(ErrorCode::Overloaded, message).retry_after(PATIENCE).into());
-        };
-        let (answer, answered) = oneshot::channel();
-        place.send(Box::new(move || {
-            // Nobody waits any more: the work would be for nothing.
-            if !answer.is_closed() {
-                // The same, a moment later.
-                let _ = answer.send(work());
-            }
-        }));
-        answered.await.map_err(|_| Error::internal("a password check ended without an answer").into())
+    /// `work` may run twice.
+    async fn run<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Result<T, Failure> {
+        let work = Arc::new(work);
+        let first = submit(&self.idle, work.clone()).await?;
+        tokio::pin!(first);
+        if let Ok(answer) = tokio::time::timeout(IDLE_PATIENCE, &mut first).await {
+            return answer.map_err(ended);
+        }
+        let second = submit(&self.late, work);
+        tokio::select! {
+            answer = &mut first => answer.map_err(ended),
+            answer = async { second.await?.await.map_err(ended) } => answer,
+        }
     }
 }
 
+fn ended(_: oneshot::error::RecvError) -> Failure {
+    Error::internal("a password check ended without an answer").into()
+}
+
+async fn submit<T: Send + 'static>(
+    jobs: &mpsc::Sender<Job>,
+    work: Arc<impl Fn() -> T + Send + Sync + 'static>,
+) -> Result<oneshot::Receiver<T>, Failure> {
+    let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, jobs.reserve()).await else {
+        let message = "too many logins at once; try again in a moment";
+        return Err(Error::new(ErrorCode::Overloaded, message).retry_after(PATIENCE).into());
+    };
+    let (answer, answered) = oneshot::channel();
+    place.send(Box::new(move || {
+        // Nobody waits any more: the work would be for nothing.
+        if !answer.is_closed() {
+            // The same, a moment later.
+            let _ = answer.send(work());
+        }
+    }));
+    Ok(answered)
+}
+
+/// `threads` that do what comes, once each has done `prepare`.
+fn crew(name: &str, threads: usize, prepare: fn()) -> io::Result<mpsc::Sender<Job>> {
+    let (jobs, waiting) = mpsc::channel(threads * WAITING_PER_THREAD);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for index in 0..threads {
+        let waiting = waiting.clone();
+        thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
+            prepare();
+            work(&waiting);
+        })?;
+    }
+    Ok(jobs)
+}
+
 fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
-    lower_priority();
     loop {
         // One thread waits in the channel, the others at the lock.
         let Some(job) = waiting.lock().blocking_recv() else { return };
@@ -75,18 +113,40 @@ fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
     }
 }
 
-/// On Linux priority belongs to a thread.
+/// `SCHED_IDLE`: whoever else wakes up takes the core at once, and does not wait for the end of a slice of time.
 #[cfg(target_os = "linux")]
-fn lower_priority() {
+fn run_when_idle() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::warn!(?error, "password checks do not run on idle cores only");
+        stand_back();
+    }
+}
+
+/// On Linux niceness belongs to a thread.
+#[cfg(target_os = "linux")]
+fn stand_back() {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
         tracing::warn!(%error, "password checks run with the priority of everything else");
     }
 }
 
-/// Elsewhere it belongs to the whole process, which is not what is meant.
+/// Elsewhere a thread's lowest priority is low enough, and never nothing.
 #[cfg(not(target_os = "linux"))]
-fn lower_priority() {
+fn run_when_idle() {
+    stand_back();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back() {
     let _ = NICENESS;
+    if let Err(error) = thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min) {
+        tracing::warn!(?error, "password checks run with the priority of everything else");
+    }
 }
 
 #[cfg(test)]
@@ -111,11 +171,51 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn checks_stand_back_behind_everything_else() {
+    async fn checks_run_on_idle_cores_and_late_ones_stand_back() {
+        use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, unix::thread_schedule_policy};
         let passwords = Passwords::start(1).unwrap();
-        let theirs = passwords.run(|| rustix::process::getpriority_process(Some(rustix::thread::gettid()))).await;
-        assert!(theirs.unwrap().unwrap() >= NICENESS);
-        let ours = rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
-        assert!(ours < NICENESS);
+        let policy = passwords.run(|| thread_schedule_policy().ok()).await.unwrap();
+        assert_eq!(policy, Some(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle)));
+        let niceness = || rustix::process::getpriority_process(Some(rustix::thread::gettid()));
+        let late = submit(&passwords.late, Arc::new(niceness)).await.unwrap().await.unwrap().unwrap();
+        assert!(late >= NICENESS && niceness().unwrap() < NICENESS, "{late}");
+    }
+
+    #[tokio::test]
+    async fn a_check_that_no_core_is_idle_for_is_done_late_and_not_never() {
+        let passwords = Passwords::start(1).unwrap();
+        // The idle thread gets no further than here.
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let stuck = submit(&passwords.idle, Arc::new(move || held.lock().recv().is_err())).await.unwrap();
+        let name = passwords.run(|| thread::current().name().map(str::to_owned)).await.unwrap();
+        assert_eq!(name.as_deref(), Some("late-password-0"));
+        drop(hold);
+        assert!(stuck.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_both_queues_full_is_told_to_come_back() {
+        let passwords = Passwords::start(1).unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let mut waiting = Vec::new();
+        for queue in [&passwords.idle, &passwords.late] {
+            // One that runs, and as many as may wait.
+            let held = held.clone();
+            waiting.push(submit(queue, Arc::new(move || held.lock().recv().is_err())).await.unwrap());
+            while queue.capacity() < WAITING_PER_THREAD {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..WAITING_PER_THREAD {
+                waiting.push(submit(queue, Arc::new(|| true)).await.unwrap());
+            }
+        }
+        let refused = passwords.run(|| 7).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Overloaded);
+        drop(hold);
+        for answer in waiting {
+            assert!(answer.await.unwrap());
+        }
     }
 }

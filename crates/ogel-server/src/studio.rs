@@ -72,6 +72,7 @@ pub(crate) struct StudioAuth {
     largest: usize,
     longest_days: u64,
     id_claim: String,
+    login_time_claim: String,
     trust_emails: bool,
     pub(crate) unknown: Unknown,
 }
@@ -133,6 +134,7 @@ impl StudioAuth {
             largest: usize::try_from(settings.max_token_bytes).unwrap_or(usize::MAX),
             longest_days: settings.longest_days,
             id_claim: settings.user_id_claim.clone(),
+            login_time_claim: settings.login_time_claim.clone(),
             trust_emails: settings.trust_emails,
             unknown: Unknown::parse(&settings.unknown_users).unwrap_or(Unknown::Refuse),
         })
@@ -168,6 +170,7 @@ impl StudioAuth {
             now,
             longest_days: self.longest_days,
             id_claim: &self.id_claim,
+            login_time_claim: &self.login_time_claim,
             trust_emails: self.trust_emails,
         };
         claims::read(&plain, &candidate.token, &rules).map(|claims| Opened::Claims(Box::new(claims)))

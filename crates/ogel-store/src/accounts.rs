@@ -4,8 +4,9 @@
 //! without them: deployments lose their maker, entries of an organization's audit log keep an id that means nobody any more.
 
 use crate::{
-    Act, Deployment, Entry, Invitation, NewJob, Operation, Organization, Outcome, Page, PageRequest, Refusal, Result,
-    Store,
+    Act, ApiKey, Deployment, Entry, Invitation, NewJob, Operation, Organization, Outcome, Page, PageRequest, Refusal,
+    Result, Store,
+    api_keys::{api_key_columns, revoked},
     audit::audited,
     deployments::deployment_columns,
     invitations::invitation_columns,
@@ -95,7 +96,8 @@ impl Store {
             .bind(user.0).bind(i64::from(limit)).fetch_all(db).await?))
     }
 
-    /// The end of an account. Refused with `LastOwner` as long as [`Store::held_alone`] names any. Organizations without
+    /// The end of an account. Refused with `LastOwner` as long as [`Store::held_alone`] names any, and with `Stale` if the person
+    /// made or joined an organization in this very moment. Organizations without
     /// another member are deleted with their projects; nobody is left who could restore them, so they are due to be purged.
     ///
     /// Who shows one of `closed`, hashes of what Studio calls the person, in a session from before now is not let in until
@@ -118,6 +120,9 @@ impl Store {
             for organization in &places {
                 sqlx::query(HOLD).bind(organization).execute(&mut *tx).await?;
             }
+            // From here on nobody makes or joins an organization as this person.
+            sqlx::query(HOLD_PERSON).bind(user.0).execute(&mut *tx).await?;
+            let held = places;
             let alone: i64 = sqlx::query_scalar(concat!("SELECT COUNT(*) FROM organizations o WHERE", holds_alone!()))
                 .bind(user.0).fetch_one(&mut *tx).await?;
             let places: Vec<(Uuid, String, i64)> = sqlx::query_as(
@@ -125,7 +130,13 @@ impl Store {
                    WHERE x.organization_id = m.organization_id AND x.user_id <> $1) \
                  FROM organization_members m WHERE m.user_id = $1")
                 .bind(user.0).fetch_all(&mut *tx).await?;
+            let is_new = places.iter().any(|(organization, ..)| !held.contains(organization));
+            let keys: Vec<ApiKey> = sqlx::query_as(concat!(
+                "DELETE FROM api_keys WHERE user_id = $1 RETURNING ", api_key_columns!()))
+                .bind(user.0).fetch_all(&mut *tx).await?;
             let mut entries = vec![Entry::new(None, AuditAction::UserDeleted, user)];
+            // What is not an organization's goes with the person.
+            entries.extend(revoked!(tx, keys, act).into_iter().filter(Entry::is_of_an_organization));
             for (organization, role, others) in places {
                 let id = OrganizationId(organization);
                 if others > 0 {
@@ -156,6 +167,8 @@ impl Store {
             let deleted = sqlx::query("DELETE FROM users WHERE id = $1").bind(user.0).execute(&mut *tx).await?.rows_affected();
             match (alone, deleted) {
                 (_, 0) => Err(Refusal::NotFound),
+                // Waiting for it while the person is held could be waiting in a circle.
+                _ if is_new => Err(Refusal::Stale),
                 (0, _) => Ok(((), entries)),
                 _ => Err(Refusal::LastOwner),
             }

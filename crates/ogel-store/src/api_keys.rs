@@ -1,12 +1,11 @@
 //! API keys. The secret is kept as its SHA-256 only.
 
 use crate::{
-    Act, Emission, Entry, Page, PageRequest, Result, Store, User, Viewer,
+    Act, Page, PageRequest, Result, Store, User, Viewer,
     audit::write_down,
     idempotency::keep_answer,
     pool::{on_read, on_write},
     viewer::seen_by,
-    webhooks::outbox::emit,
     words::{row, scopes_text},
 };
 use chrono::{DateTime, Utc};
@@ -102,8 +101,8 @@ macro_rules! of_viewer {
 /// Tells those who want to know what `$act` did with `$key`, in the transaction `$tx`.
 macro_rules! tell {
     ($tx:expr, $key:expr, $kind:expr, $act:expr) => {
-        if let Some(emission) = Emission::of_key($key, $kind, $act.at) {
-            emit!($tx, &emission);
+        if let Some(emission) = $crate::Emission::of_key($key, $kind, $act.at) {
+            $crate::webhooks::outbox::emit!($tx, &emission);
         }
     };
 }
@@ -111,7 +110,7 @@ macro_rules! tell {
 /// Of the organization that `$key` is bound to, itself or by its project; else of its person only.
 macro_rules! entry {
     ($tx:expr, $action:expr, $key:expr) => {{
-        let key: &ApiKey = $key;
+        let key: &$crate::ApiKey = $key;
         let organization: Option<uuid::Uuid> = match (key.organization_id, key.project_id) {
             (Some(id), _) => Some(id.0),
             (None, Some(project)) => {
@@ -122,9 +121,25 @@ macro_rules! entry {
             }
             (None, None) => None,
         };
-        Entry::new(organization.map(OrganizationId), $action, key.id)
+        $crate::Entry::new(organization.map(ogel_api::id::OrganizationId), $action, key.id)
     }};
 }
+
+/// What is written down of `$keys`, which `$act` has just removed; those who want to know of it are told. Their projects must
+/// still be there.
+macro_rules! revoked {
+    ($tx:expr, $keys:expr, $act:expr) => {{
+        let keys: Vec<$crate::ApiKey> = $keys;
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let entry = $crate::api_keys::entry!($tx, AuditAction::ApiKeyRevoked, key);
+            entries.push(entry.before("name", &key.name).before("scopes", &key.scopes));
+            $crate::api_keys::tell!($tx, key, ogel_api::webhooks::WebhookEventType::ApiKeyDeleted, $act);
+        }
+        entries
+    }};
+}
+pub(crate) use {columns as api_key_columns, entry, revoked, tell};
 
 /// Other writers wait for the transaction.
 const USES_AT_ONCE: usize = 200;
@@ -235,17 +250,13 @@ impl Store {
     pub async fn delete_api_key(&self, act: &Act, viewer: &Viewer, id: ApiKeyId) -> Result<bool> {
         Ok(on_write!(self, db => {
             let mut tx = db.begin_with(BEGIN).await?;
-            let gone: Option<ApiKey> = seen_by!(sqlx::query_as(concat!(
+            let gone: Vec<ApiKey> = seen_by!(sqlx::query_as(concat!(
                 "DELETE FROM api_keys WHERE", of_viewer!(), "AND id = $4 RETURNING ", columns!())), viewer)
-                .bind(id.0).fetch_all(&mut *tx).await?.pop();
-            if let Some(key) = &gone {
-                let entry = entry!(tx, AuditAction::ApiKeyRevoked, key)
-                    .before("name", &key.name).before("scopes", &key.scopes);
-                write_down!(tx, act, [entry]);
-                tell!(tx, key, WebhookEventType::ApiKeyDeleted, act);
-            }
+                .bind(id.0).fetch_all(&mut *tx).await?;
+            let entries = revoked!(tx, gone, act);
+            write_down!(tx, act, entries);
             tx.commit().await?;
-            gone.is_some()
+            !entries.is_empty()
         }))
     }
 

@@ -117,6 +117,10 @@ impl Entry {
         Self { before: before.unwrap_or_default(), after: after.unwrap_or_default(), ..self }
     }
 
+    pub(crate) fn is_of_an_organization(&self) -> bool {
+        self.organization.is_some()
+    }
+
     /// What it is about, for those who are told of it.
     pub(crate) fn told(&self) -> (Option<OrganizationId>, AuditAction, &str, [&Map<String, Value>; 2]) {
         (self.organization, self.action, &self.target, [&self.before, &self.after])

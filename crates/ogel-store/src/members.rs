@@ -2,7 +2,8 @@
 //! depend on other members (somebody must be owner) are looked at when nobody else can change them.
 
 use crate::{
-    Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    Act, ApiKey, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    api_keys::{api_key_columns, revoked},
     audit::audited,
     change::is_expected,
     pool::on_read,
@@ -157,11 +158,13 @@ impl Store {
                         "DELETE FROM organization_members WHERE organization_id = $1 AND user_id = $2 AND ",
                         is_expected!("organization_members", "$3")))
                         .bind(id.0).bind(user.0).bind(expected.text()).execute(&mut *tx).await?.rows_affected();
-                    sqlx::query("DELETE FROM api_keys WHERE user_id = $2 AND (organization_id = $1 \
-                                 OR project_id IN (SELECT id FROM projects WHERE organization_id = $1))")
-                        .bind(id.0).bind(user.0).execute(&mut *tx).await?;
-                    let entry = Entry::new(id, AuditAction::MemberRemoved, user).before("role", there.role);
-                    if removed == 0 { Err(Refusal::Stale) } else { Ok(((), vec![entry])) }
+                    let keys: Vec<ApiKey> = sqlx::query_as(concat!(
+                        "DELETE FROM api_keys WHERE user_id = $2 AND (organization_id = $1 \
+                         OR project_id IN (SELECT id FROM projects WHERE organization_id = $1)) RETURNING ", api_key_columns!()))
+                        .bind(id.0).bind(user.0).fetch_all(&mut *tx).await?;
+                    let mut entries = vec![Entry::new(id, AuditAction::MemberRemoved, user).before("role", there.role)];
+                    entries.extend(revoked!(tx, keys, act));
+                    if removed == 0 { Err(Refusal::Stale) } else { Ok(((), entries)) }
                 }
             }
         }))

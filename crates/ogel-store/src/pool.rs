@@ -101,7 +101,8 @@ macro_rules! on_list {
     };
 }
 
-/// Runs `$body` with `$db` bound to a pool for writing; `BEGIN` there starts a transaction that may write.
+/// Runs `$body` with `$db` bound to a pool for writing; `BEGIN` there starts a transaction that may write, and `HOLD_PERSON` keeps
+/// others from referring to the person `$1` (SQLite has one writer, who needs no more).
 ///
 /// What answers with its row is read to the end, with `fetch_all`: SQLite commits after the last row, and the driver's
 /// `fetch_one` and `fetch_optional` stop before, so they would answer with a row although the commit failed.
@@ -111,11 +112,15 @@ macro_rules! on_write {
             $crate::pool::Pool::Pg($db) => {
                 #[allow(dead_code, reason = "only transactions use it")]
                 const BEGIN: &str = "BEGIN";
+                #[allow(dead_code, reason = "only the end of an account uses it")]
+                const HOLD_PERSON: &str = "SELECT id FROM users WHERE id = $1 FOR UPDATE";
                 $body
             }
             $crate::pool::Pool::Lite { write: $db, .. } => {
                 #[allow(dead_code, reason = "only transactions use it")]
                 const BEGIN: &str = "BEGIN IMMEDIATE";
+                #[allow(dead_code, reason = "only the end of an account uses it")]
+                const HOLD_PERSON: &str = "SELECT id FROM users WHERE id = $1";
                 $body
             }
         }

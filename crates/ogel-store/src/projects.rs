@@ -1,7 +1,8 @@
 //! Projects, seen through the memberships of their organization.
 
 use crate::{
-    Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    Act, ApiKey, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
+    api_keys::{api_key_columns, revoked},
     audit::audited,
     change::is_expected,
     members::own_role,
@@ -343,15 +344,20 @@ impl Store {
     /// Removes a project whose purge has begun, with its deployments and what ties it to Ghost.
     pub async fn purge_project(&self, act: &Act, id: ProjectId) -> Result<Outcome<()>> {
         Ok(audited!(self, act, tx => {
+            // While there is a project whose webhooks can be told.
+            let keys: Vec<ApiKey> = sqlx::query_as(concat!(
+                "DELETE FROM api_keys WHERE project_id = $1 RETURNING ", api_key_columns!()))
+                .bind(id.0).fetch_all(&mut *tx).await?;
+            let mut entries = revoked!(tx, keys, act);
             let gone: Option<Project> = sqlx::query_as(concat!(
                 "DELETE FROM projects WHERE id = $1 AND purging_at IS NOT NULL RETURNING ", columns!()))
                 .bind(id.0).fetch_all(&mut *tx).await?.pop();
             match gone {
                 None => Err(Refusal::NotFound),
                 Some(row) => {
-                    let entry = Entry::new(row.organization_id, AuditAction::ProjectPurged, id)
-                        .before("name", &row.name).before("slug", row.plain_slug());
-                    Ok(((), vec![entry]))
+                    entries.push(Entry::new(row.organization_id, AuditAction::ProjectPurged, id)
+                        .before("name", &row.name).before("slug", row.plain_slug()));
+                    Ok(((), entries))
                 }
             }
         }))

@@ -4,7 +4,8 @@
 //! person's by the time before which none counts.
 
 use crate::{
-    Act, Entry, Result, Store, User,
+    Act, ApiKey, Entry, Result, Store, User,
+    api_keys::{api_key_columns, revoked},
     audit::write_down,
     pool::{on_read, on_write},
 };
@@ -42,13 +43,16 @@ impl Store {
                 let had_password = sqlx::query(
                     "UPDATE users SET password_hash = NULL, updated_at = $2 WHERE id = $1 AND password_hash IS NOT NULL")
                     .bind(user.0).bind(act.at).execute(&mut *tx).await?.rows_affected();
+                let mut entries = vec![Entry::new(None, AuditAction::UserLinked, user)
+                    .changed("hasPassword", had_password > 0, false).after("subject", subject)];
                 if had_password > 0 {
                     sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
-                    sqlx::query("DELETE FROM api_keys WHERE user_id = $1").bind(user.0).execute(&mut *tx).await?;
+                    let keys: Vec<ApiKey> = sqlx::query_as(concat!(
+                        "DELETE FROM api_keys WHERE user_id = $1 RETURNING ", api_key_columns!()))
+                        .bind(user.0).fetch_all(&mut *tx).await?;
+                    entries.extend(revoked!(tx, keys, act));
                 }
-                let entry = Entry::new(None, AuditAction::UserLinked, user)
-                    .changed("hasPassword", had_password > 0, false).after("subject", subject);
-                write_down!(tx, &act.by(user), [entry]);
+                write_down!(tx, &act.by(user), entries);
             }
             let stayed: Uuid = sqlx::query_scalar("SELECT user_id FROM studio_identities WHERE subject = $1")
                 .bind(subject).fetch_one(&mut *tx).await?;
@@ -131,6 +135,13 @@ impl Store {
             .bind(&id_hash[..]).bind(user.map(|id| id.0)).bind(issued_at).bind(&closed[0][..]).bind(&closed[1][..])
             .fetch_one(db).await?);
         Ok(count > 0)
+    }
+
+    /// Whether one of `closed` is a hash of an account that was deleted, and a session from before may still be in use.
+    pub async fn is_identity_closed(&self, closed: &[[u8; 32]; 2], now: DateTime<Utc>) -> Result<bool> {
+        Ok(on_read!(self, db => sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM closed_identities WHERE id_hash IN ($1, $2) AND expires_at > $3)")
+            .bind(&closed[0][..]).bind(&closed[1][..]).bind(now).fetch_one(db).await?))
     }
 
     /// Removes at most `limit` revocations of sessions that have ended anyway; answers how many.

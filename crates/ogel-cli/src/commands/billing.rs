@@ -6,7 +6,7 @@ use crate::{
     Context, Result,
     args::{BillingArgs, BillingCommand, BudgetCommand},
     commands::billing::amount::{bytes, count, duration},
-    failure::{Exit, Failure},
+    failure::Failure,
     lookup, table,
 };
 use ogel_api::{
@@ -14,7 +14,7 @@ use ogel_api::{
         Billing, Budget, BudgetAction, Invoice, InvoiceLine, LineKind, Metric, PlanDetails, SetBudget, UsageGroup,
     },
     id::{InvoiceId, OrganizationId},
-    money::{cents, display as money},
+    money::{self, display as money},
     time::Timestamp,
 };
 use ogel_client::{Client, UsageQuery};
@@ -224,20 +224,13 @@ async fn invoices(context: &Context, client: &Client, id: OrganizationId) -> Res
         client.list_invoices(id, &page).await.map(|list| (list.invoices, list.pagination))
     });
     let invoices = invoices.await?;
-    if context.output.json {
-        return context.output.json(&invoices);
-    }
-    if invoices.is_empty() {
-        context.output.note("No invoices yet; one is made for each month with a paid plan, when it is over");
-        return Ok(());
-    }
     let row = |invoice: &Invoice| {
         let month = day(invoice.period_start).chars().take(7).collect();
         let total = money(invoice.total, &invoice.currency);
         vec![month, invoice.number.clone(), invoice.status.to_string(), total, invoice.id.to_string()]
     };
-    let rows: Vec<_> = invoices.iter().map(row).collect();
-    context.output.data(&table::render(&["MONTH", "NUMBER", "STATUS", "TOTAL", "ID"], &rows))
+    let none = "No invoices yet; one is made for each month with a paid plan, when it is over";
+    lookup::show(context, &invoices, none, &["MONTH", "NUMBER", "STATUS", "TOTAL", "ID"], row)
 }
 
 async fn one_invoice(context: &Context, client: &Client, id: OrganizationId, invoice: &str, html: bool) -> Result {
@@ -268,9 +261,14 @@ async fn budget(context: &Context, client: &Client, id: OrganizationId, command:
             if is_missing { failure.hint("`ogel billing budget set AMOUNT` sets one") } else { failure }
         })?,
         Some(BudgetCommand::Set { amount, pause, alert }) => {
-            let amount = cents(&amount).ok_or_else(|| {
-                Failure::new(Exit::Usage, "USAGE", format!("`{amount}` is no amount"))
-                    .hint("write it like `50` or `49.90`")
+            let currency = client.get_billing(id).await.map_err(|error| context.explain(error))?.currency;
+            let amount = money::parse(&amount, &currency).ok_or_else(|| {
+                let example = match money::decimals(&currency) {
+                    0 => "`50`".to_owned(),
+                    digits => format!("`50` or `49.{:0<1$}`", 9, usize::try_from(digits).unwrap_or_default()),
+                };
+                Failure::usage(format!("`{amount}` is no amount of {currency}"))
+                    .hint(format!("write it like {example}"))
             })?;
             let action = if pause { BudgetAction::Pause } else { BudgetAction::Notify };
             let alerts_at = (!alert.is_empty()).then_some(alert);

@@ -5,10 +5,10 @@ use crate::{
     args::{Confirmation, DomainsCommand},
     confirm::confirm,
     failure::{Exit, Failure},
-    lookup, table,
+    lookup,
 };
 use ogel_api::{
-    domains::{DnsRecord, DomainStatus, NewDomain},
+    domains::{DnsRecord, Domain, DomainStatus, NewDomain},
     id::DomainId,
 };
 
@@ -28,16 +28,8 @@ async fn list(context: &Context, project: Option<&str>) -> Result {
         client.list_domains(project.id, &page).await.map(|list| (list.domains, list.pagination))
     });
     let domains = domains.await?;
-    if context.output.json {
-        return context.output.json(&domains);
-    }
-    if domains.is_empty() {
-        context.output.note("No domains; `ogel domains add NAME` adds one");
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> =
-        domains.iter().map(|one| vec![one.domain.to_string(), one.status.to_string(), one.id.to_string()]).collect();
-    context.output.data(&table::render(&["DOMAIN", "STATUS", "ID"], &rows))
+    let row = |one: &Domain<'_>| vec![one.domain.to_string(), one.status.to_string(), one.id.to_string()];
+    lookup::show(context, &domains, "No domains; `ogel domains add NAME` adds one", &["DOMAIN", "STATUS", "ID"], row)
 }
 
 async fn add(context: &Context, domain: String, project: Option<&str>) -> Result {

@@ -1,6 +1,6 @@
 //! `ogel keys`: list, create, rotate, revoke.
 
-use crate::{Context, Result, age, args::KeysCommand, confirm::confirm, failure::Failure, lookup, table};
+use crate::{Context, Result, age, args::KeysCommand, confirm::confirm, failure::Failure, lookup};
 use chrono::{DateTime, TimeDelta};
 use ogel_api::{
     auth::{ApiKey, ApiKeyCreated, NewApiKey, RotateApiKey, Scope},
@@ -74,13 +74,6 @@ async fn list(context: &Context) -> Result {
         client.list_api_keys(&page).await.map(|list| (list.api_keys, list.pagination))
     });
     let keys = keys.await?;
-    if context.output.json {
-        return context.output.json(&keys);
-    }
-    if keys.is_empty() {
-        context.output.note("No API keys; `ogel keys create NAME` makes one");
-        return Ok(());
-    }
     let now_ms = context.environment.now_ms;
     let when = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| age::relative(at, now_ms));
     let row = |one: &ApiKey| {
@@ -94,6 +87,6 @@ async fn list(context: &Context) -> Result {
             one.id.to_string(),
         ]
     };
-    let rows: Vec<_> = keys.iter().map(row).collect();
-    context.output.data(&table::render(&["NAME", "SECRET", "GOOD FOR", "USED", "ENDS", "ID"], &rows))
+    let none = "No API keys; `ogel keys create NAME` makes one";
+    lookup::show(context, &keys, none, &["NAME", "SECRET", "GOOD FOR", "USED", "ENDS", "ID"], row)
 }

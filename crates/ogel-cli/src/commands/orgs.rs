@@ -5,7 +5,7 @@ use crate::{
     args::{AuditLogArgs, InviteCommand, MembersArgs, MembersCommand, OrgsCommand},
     confirm::confirm,
     failure::{Exit, Failure},
-    lookup, table,
+    lookup,
 };
 use ogel_api::{
     id::{InvitationId, OrganizationId},
@@ -20,22 +20,11 @@ pub(crate) async fn orgs(context: &Context, command: OrgsCommand) -> Result {
     match command {
         OrgsCommand::List => {
             let list = lookup::organizations(context, &client).await?;
-            if context.output.json {
-                return context.output.json(&list);
-            }
-            let rows: Vec<Vec<String>> = list
-                .iter()
-                .map(|one| {
-                    vec![
-                        one.slug.clone(),
-                        one.name.clone(),
-                        one.role.to_string(),
-                        one.plan.to_string(),
-                        one.id.to_string(),
-                    ]
-                })
-                .collect();
-            context.output.data(&table::render(&["SLUG", "NAME", "ROLE", "PLAN", "ID"], &rows))
+            let none = "You belong to no organization; `ogel orgs create NAME` makes one";
+            lookup::show(context, &list, none, &["SLUG", "NAME", "ROLE", "PLAN", "ID"], |one| {
+                let (role, plan) = (one.role.to_string(), one.plan.to_string());
+                vec![one.slug.clone(), one.name.clone(), role, plan, one.id.to_string()]
+            })
         }
         OrgsCommand::Create { name, slug } => {
             let new = NewOrganization { name, slug };
@@ -81,17 +70,10 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result {
     match args.command {
         MembersCommand::List => {
             let list = all_members(context, &client, id).await?;
-            if context.output.json {
-                return context.output.json(&list);
-            }
-            let rows: Vec<Vec<String>> = list
-                .iter()
-                .map(|one| {
-                    let joined = age::relative(one.joined_at, context.environment.now_ms);
-                    vec![one.email.clone(), one.name.clone(), one.role.to_string(), joined, one.user_id.to_string()]
-                })
-                .collect();
-            context.output.data(&table::render(&["EMAIL", "NAME", "ROLE", "JOINED", "ID"], &rows))
+            lookup::show(context, &list, "No members", &["EMAIL", "NAME", "ROLE", "JOINED", "ID"], |one| {
+                let joined = age::relative(one.joined_at, context.environment.now_ms);
+                vec![one.email.clone(), one.name.clone(), one.role.to_string(), joined, one.user_id.to_string()]
+            })
         }
         MembersCommand::Role { member, role: word } => {
             let (user, change) = (member_id(context, &client, id, &member).await?, UpdateMember { role: role(&word)? });
@@ -158,17 +140,11 @@ pub(crate) async fn invite(context: &Context, organization: Option<&str>, comman
                 client.list_invitations(id, &page).await.map(|list| (list.invitations, list.pagination))
             });
             let list = list.await?;
-            if context.output.json {
-                return context.output.json(&list);
-            }
-            let rows: Vec<Vec<String>> = list
-                .iter()
-                .map(|one| {
-                    let until = one.expires_at.to_string();
-                    vec![one.email.clone(), one.role.to_string(), one.mail.to_string(), until, one.id.to_string()]
-                })
-                .collect();
-            context.output.data(&table::render(&["EMAIL", "ROLE", "MAIL", "UNTIL", "ID"], &rows))
+            let none = "No invitations; `ogel invite send EMAIL` makes one";
+            lookup::show(context, &list, none, &["EMAIL", "ROLE", "MAIL", "UNTIL", "ID"], |one| {
+                let until = one.expires_at.to_string();
+                vec![one.email.clone(), one.role.to_string(), one.mail.to_string(), until, one.id.to_string()]
+            })
         }
         InviteCommand::Resend { id: invitation } => {
             let sent =
@@ -199,16 +175,9 @@ pub(crate) async fn audit_log(context: &Context, args: AuditLogArgs) -> Result {
             break;
         }
     }
-    if context.output.json {
-        return context.output.json(&entries);
-    }
-    let rows: Vec<Vec<String>> = entries
-        .iter()
-        .map(|one| {
-            let who = one.actor.name.clone().unwrap_or_else(|| one.actor.r#type.to_string());
-            let when = age::relative(one.created_at, context.environment.now_ms);
-            vec![when, who, one.action.to_string(), one.target.clone(), one.ip.clone().unwrap_or_default()]
-        })
-        .collect();
-    context.output.data(&table::render(&["WHEN", "WHO", "ACTION", "TARGET", "FROM"], &rows))
+    lookup::show(context, &entries, "No entries", &["WHEN", "WHO", "ACTION", "TARGET", "FROM"], |one| {
+        let who = one.actor.name.clone().unwrap_or_else(|| one.actor.r#type.to_string());
+        let when = age::relative(one.created_at, context.environment.now_ms);
+        vec![when, who, one.action.to_string(), one.target.clone(), one.ip.clone().unwrap_or_default()]
+    })
 }

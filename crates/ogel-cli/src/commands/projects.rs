@@ -1,7 +1,7 @@
 //! `ogel projects`: list and create.
 
-use crate::{Context, Result, age, args::ProjectsCommand, lookup, table};
-use ogel_api::projects::{NewProject, RestoreProject, TransferProject};
+use crate::{Context, Result, age, args::ProjectsCommand, lookup};
+use ogel_api::projects::{NewProject, Project, RestoreProject, TransferProject};
 
 pub(crate) async fn run(context: &Context, command: ProjectsCommand) -> Result {
     match command {
@@ -18,21 +18,12 @@ async fn list(context: &Context) -> Result {
         client.list_projects(&page).await.map(|list| (list.projects, list.pagination))
     });
     let projects = projects.await?;
-    if context.output.json {
-        return context.output.json(&projects);
-    }
-    if projects.is_empty() {
-        context.output.note("No projects yet; `ogel projects create NAME` makes one");
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = projects
-        .iter()
-        .map(|project| {
-            let created = age::relative(project.created_at, context.environment.now_ms);
-            vec![project.slug.clone(), project.name.clone(), project.id.to_string(), created]
-        })
-        .collect();
-    context.output.data(&table::render(&["SLUG", "NAME", "ID", "CREATED"], &rows))
+    let row = |project: &Project| {
+        let created = age::relative(project.created_at, context.environment.now_ms);
+        vec![project.slug.clone(), project.name.clone(), project.id.to_string(), created]
+    };
+    let none = "No projects yet; `ogel projects create NAME` makes one";
+    lookup::show(context, &projects, none, &["SLUG", "NAME", "ID", "CREATED"], row)
 }
 
 async fn create(context: &Context, name: String, organization: Option<String>, slug: Option<String>) -> Result {

@@ -1,6 +1,6 @@
 //! `ogel sessions`: list and end.
 
-use crate::{Context, Result, age, args::SessionsCommand, confirm::confirm, lookup, table};
+use crate::{Context, Result, age, args::SessionsCommand, confirm::confirm, lookup};
 use ogel_api::auth::{Session, SessionKind};
 use serde_json::json;
 
@@ -33,9 +33,6 @@ async fn list(context: &Context) -> Result {
         client.list_sessions(&page).await.map(|list| (list.sessions, list.pagination))
     });
     let sessions = sessions.await?;
-    if context.output.json {
-        return context.output.json(&sessions);
-    }
     let now_ms = context.environment.now_ms;
     let row = |one: &Session| {
         let mark = if one.current { "*" } else { "" };
@@ -49,8 +46,7 @@ async fn list(context: &Context) -> Result {
             one.id.to_string(),
         ]
     };
-    let rows: Vec<_> = sessions.iter().map(row).collect();
-    context.output.data(&table::render(&["", "KIND", "WITH", "FROM", "SEEN", "ENDS", "ID"], &rows))
+    lookup::show(context, &sessions, "No logins", &["", "KIND", "WITH", "FROM", "SEEN", "ENDS", "ID"], row)
 }
 
 /// What it says it is: a program its name, a browser its long story, cut.

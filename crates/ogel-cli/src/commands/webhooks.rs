@@ -37,13 +37,6 @@ async fn list(context: &Context) -> Result {
         client.list_webhooks(None, None, &page).await.map(|list| (list.webhooks, list.pagination))
     });
     let webhooks = webhooks.await?;
-    if context.output.json {
-        return context.output.json(&webhooks);
-    }
-    if webhooks.is_empty() {
-        context.output.note("No webhooks; `ogel webhooks create URL` makes one");
-        return Ok(());
-    }
     let row = |one: &ogel_api::webhooks::Webhook| {
         let state = match (one.disabled_reason, one.failing_since) {
             (Some(reason), _) => format!("off ({reason})"),
@@ -53,8 +46,8 @@ async fn list(context: &Context) -> Result {
         let whose = one.project_id.map_or_else(|| one.organization_id.to_string(), |id| id.to_string());
         vec![one.url.clone(), state, whose, one.id.to_string()]
     };
-    let rows: Vec<_> = webhooks.iter().map(row).collect();
-    context.output.data(&table::render(&["URL", "STATE", "OF", "ID"], &rows))
+    let none = "No webhooks; `ogel webhooks create URL` makes one";
+    lookup::show(context, &webhooks, none, &["URL", "STATE", "OF", "ID"], row)
 }
 
 async fn create(

@@ -206,3 +206,39 @@ async fn a_budget_that_stops_deployments_says_so() {
     assert_eq!(page.stdout, "<!DOCTYPE html>x");
     assert_eq!(ogel.run(&["billing", "usage", "--from", "soon"]).await.code, Some(2));
 }
+
+#[tokio::test]
+async fn a_budget_is_read_and_shown_in_the_minor_units_of_the_currency() {
+    fn yen(seen: &Seen) -> Reply {
+        in_currency(seen, "JPY")
+    }
+    fn dinars(seen: &Seen) -> Reply {
+        in_currency(seen, "KWD")
+    }
+    for (script, typed, minor, shown, refused) in [
+        (yen as fn(&Seen) -> Reply, "5000", 5000, "5,000 JPY a month", "5000.5"),
+        (dinars, "4.25", 4250, "5.000 KWD a month", "4.2505"),
+    ] {
+        let server = Server::start(script).await;
+        let ogel = Ogel::at(&server);
+        let ran = ogel.run(&["billing", "budget", "set", typed]).await;
+        assert!(ran.code == Some(0) && ran.stdout.contains(shown), "{ran:?}");
+        let sent = || server.seen().into_iter().filter(|seen| seen.operation().starts_with("PUT ")).collect::<Vec<_>>();
+        assert_eq!(sent()[0].body["amount"], minor);
+        let ran = ogel.run(&["billing", "budget", "set", refused]).await;
+        assert!(ran.code == Some(2) && ran.stderr.contains("write it like `"), "{ran:?}");
+        assert_eq!(sent().len(), 1);
+    }
+}
+
+fn in_currency(seen: &Seen, currency: &str) -> Reply {
+    match answers(seen) {
+        Reply::Json(status, mut body) => {
+            if body.get("currency").is_some() {
+                body["currency"] = currency.into();
+            }
+            Reply::Json(status, body)
+        }
+        other => other,
+    }
+}

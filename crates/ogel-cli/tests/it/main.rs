@@ -21,3 +21,5 @@ mod production;
 mod repository;
 #[path = "../../../ogel-client/tests/it/server.rs"]
 mod server;
+#[cfg(unix)]
+mod terminal;

@@ -17,8 +17,11 @@ pub(crate) struct Claims {
     pub(crate) email: Option<String>,
     pub(crate) email_is_verified: bool,
     pub(crate) name: Option<String>,
-    /// The beginning of time where it is not said: any "log out everywhere" is later.
+    /// When the session began, as far as it is known: the login, else the token. The beginning of time where neither is
+    /// said: any "log out everywhere" is later.
     pub(crate) issued_at: DateTime<Utc>,
+    /// Whether that is the login, which renewing the token does not change.
+    pub(crate) says_login: bool,
     /// With the leeway, where there is one.
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) revocation_id: RevocationId,
@@ -37,6 +40,8 @@ pub(super) struct Rules<'a> {
     /// 0 is any.
     pub(super) longest_days: u64,
     pub(super) id_claim: &'a str,
+    /// Empty: none.
+    pub(super) login_time_claim: &'a str,
     pub(super) trust_emails: bool,
 }
 
@@ -46,8 +51,10 @@ pub(super) fn read(plain: &[u8], token: &str, rules: &Rules<'_>) -> Result<Claim
     let Some(subject) = subject(&claims, rules.id_claim) else {
         return unreadable("it does not say whose it is in `studio_sessions.user_id_claim`");
     };
+    let says_login = !rules.login_time_claim.is_empty();
+    let began = if says_login { rules.login_time_claim } else { "iat" };
     let (Ok(issued_at), Ok(not_before), Ok(Some(expires_at))) =
-        (time(&claims, "iat"), time(&claims, "nbf"), time(&claims, "exp"))
+        (time(&claims, began), time(&claims, "nbf"), time(&claims, "exp"))
     else {
         return unreadable("its `exp` is missing, or one of its times is none");
     };
@@ -80,6 +87,7 @@ pub(super) fn read(plain: &[u8], token: &str, rules: &Rules<'_>) -> Result<Claim
         email_is_verified: said_verified && text("email").is_some(),
         name: text("name").map(str::to_owned),
         issued_at: issued_at.unwrap_or(DateTime::UNIX_EPOCH),
+        says_login,
         expires_at: expires_at + LEEWAY,
         revocation_id,
         subject,
@@ -116,7 +124,7 @@ mod tests {
 
     fn rules() -> Rules<'static> {
         let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        Rules { now, longest_days: 30, id_claim: "sub", trust_emails: false }
+        Rules { now, longest_days: 30, id_claim: "sub", login_time_claim: "", trust_emails: false }
     }
 
     fn of(claims: &Value) -> Result<Claims, Refusal> {
@@ -148,6 +156,22 @@ mod tests {
         }
         let any = Rules { longest_days: 0, ..rules() };
         assert!(read(br#"{"sub":7,"exp":3e9}"#, "t", &any).is_ok_and(|claims| claims.subject == "7"));
+    }
+
+    #[test]
+    fn a_session_began_with_its_login_where_the_token_says_when_that_was() {
+        let by_login = Rules { login_time_claim: "auth_time", ..rules() };
+        let began = |claims: Value, rules: &Rules<'_>| {
+            read(claims.to_string().as_bytes(), "t", rules)
+                .map(|claims| (claims.issued_at.timestamp(), claims.says_login))
+        };
+        let renewed = json!({ "sub": "a", "exp": 1_000_100, "iat": 999_999, "auth_time": 900_000 });
+        assert_eq!(began(renewed.clone(), &rules()), Ok((999_999, false)));
+        assert_eq!(began(renewed, &by_login), Ok((900_000, true)));
+        // One that does not say it began before everything.
+        assert_eq!(began(json!({ "sub": "a", "exp": 1_000_100, "iat": 999_999 }), &by_login), Ok((0, true)));
+        let later = json!({ "sub": "a", "exp": 1_000_100, "auth_time": 1_000_016 });
+        assert!(matches!(began(later, &by_login), Err(Refusal::Unreadable(_))));
     }
 
     #[test]

@@ -21,7 +21,8 @@ use ogel_store::{Act, Actor, Organization, StoreError, User, Viewer};
 const END_OF_TIME: i64 = 253_402_300_799;
 
 pub(crate) const NOT_LINKED: &str = "Studio knows you, but no account here is yours; ask the operators of this server \
-                                     for one, or verify your e-mail address at Studio";
+                                     for one, or verify your e-mail address at Studio; if you deleted the account you \
+                                     had, sign up here again";
 
 /// The same for a session that is a row of Studio's; `None` where it is not there, too.
 pub(crate) async fn look_up_row(app: &App, token: &str, unknown: Unknown) -> Result<Option<Caller>> {
@@ -35,6 +36,8 @@ pub(crate) async fn look_up_row(app: &App, token: &str, unknown: Unknown) -> Res
         name: row.name,
         // Rows do not say. Those that are to end are written down one by one.
         issued_at: DateTime::from_timestamp(END_OF_TIME, 0).unwrap_or(now),
+        // Prolonging a row leaves its token as it is.
+        says_login: true,
         expires_at: row.expires_at,
         revocation_id: revocation_id("token ", token),
     };
@@ -53,7 +56,7 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
         Some(user) => user,
         // A session that ended, or whose account was deleted, must not make an account anew.
         None if app.store.is_session_revoked(id, None, &closed, claims.issued_at).await? => return Ok(None),
-        None => welcome(app, claims, unknown).await?,
+        None => welcome(app, claims, unknown, &closed).await?,
     };
     if app.store.is_session_revoked(id, Some(user.id), &closed, claims.issued_at).await? {
         return Ok(None);
@@ -85,7 +88,7 @@ pub(crate) async fn look_up(app: &App, claims: &Claims, unknown: Unknown) -> Res
 }
 
 /// Somebody's first request: links them, or makes their account, as the configuration allows.
-async fn welcome(app: &App, claims: &Claims, unknown: Unknown) -> Result<User> {
+async fn welcome(app: &App, claims: &Claims, unknown: Unknown, closed: &[[u8; 32]; 2]) -> Result<User> {
     let refused = || Failure::new(ErrorCode::AccountNotLinked, NOT_LINKED);
     let Some(email) = claims.email.as_deref().filter(|_| claims.email_is_verified) else { return Err(refused()) };
     let Ok(email) = auth::email(email) else { return Err(refused()) };
@@ -102,6 +105,10 @@ async fn welcome(app: &App, claims: &Claims, unknown: Unknown) -> Result<User> {
             return app.store.user(stayed).await?.ok_or_else(refused);
         }
         if unknown != Unknown::Create {
+            return Err(refused());
+        }
+        // A token may be new because Studio renewed it, and then nobody has decided to come back.
+        if !claims.says_login && app.store.is_identity_closed(closed, app.world.now()).await? {
             return Err(refused());
         }
         match create(app, claims, &email).await {

@@ -8,7 +8,7 @@ mod cases;
 mod page;
 
 use crate::on_both;
-use cases::cases;
+use cases::{Open, cases, open};
 use http::Method;
 use ogel_api::organizations::Role;
 use ogel_testkit::{Api, Repository, TestApp};
@@ -40,22 +40,6 @@ enum Stranger {
     NoOperator,
 }
 
-/// Operations everybody may call, and why.
-const OPEN: &[(&str, &str)] = &[
-    ("signup", "makes the caller"),
-    ("login", "makes the caller"),
-    ("receive_ghost_event", "signed by the deployment backend: see ghost_events.rs"),
-    ("start_device_login", "whoever confirms it is asked"),
-    ("issue_token", "takes a token that proves itself"),
-    ("revoke_token", "takes a token that proves itself"),
-    ("get_health", "for load balancers"),
-    ("get_ready", "for load balancers"),
-    ("get_version", "tells nothing about anybody"),
-    ("get_openapi", "tells nothing about anybody"),
-    ("list_plans", "tells nothing about anybody"),
-    ("receive_stripe_event", "the signature over the body is the credential"),
-];
-
 /// Things that are a person's: no role of an organization opens them.
 const PERSONAL: [&str; 3] = ["{key}", "{session}", "{token}"];
 /// Things of the project: a key of another one is told that they do not exist.
@@ -84,7 +68,7 @@ fn every_operation_has_a_case() {
         }
     }
     let cases: BTreeSet<_> = cases().iter().map(|case| case.operation.to_owned()).collect();
-    let open: BTreeSet<_> = OPEN.iter().map(|(operation, _)| (*operation).to_owned()).collect();
+    let open: BTreeSet<_> = open().iter().map(|open| open.operation.to_owned()).collect();
     let covered: BTreeSet<_> = cases.union(&open).cloned().collect();
     assert_eq!(operations, covered, "left: what the API has; right: what is tried here");
 }
@@ -186,6 +170,19 @@ async fn attempt(case: &Case, caller: &Api, things: &Things) -> ogel_testkit::An
     caller.send(request).await
 }
 
+/// An operation that takes no caller.
+async fn sent_to(app: &TestApp, open: &Open, caller: &Api) -> ogel_testkit::Answer {
+    let body = open.body.to_string().replace("{fresh}", &format!("fresh{}", app.app.world.uuid().simple()));
+    let mut request = caller.request(open.method.clone(), open.path);
+    if open.is_signed {
+        request = request.header("x-appwrite-webhook-signature", crate::ghost_events::signature(app, &body));
+    }
+    if open.body != Value::Null {
+        request = request.header("content-type", "application/json").body(body);
+    }
+    caller.send(request).await
+}
+
 /// Everybody who tries.
 struct Everybody {
     anonymous: Api,
@@ -232,10 +229,16 @@ impl Everybody {
 
     fn who(&self, column: &str, case: &Case) -> &Api {
         match column {
+            "key without the scope" => &self.keys[case.scope],
+            other => self.who_is(other),
+        }
+    }
+
+    fn who_is(&self, column: &str) -> &Api {
+        match column {
             "anonymous" => &self.anonymous,
             "expired session" => &self.expired,
             "revoked session" => &self.revoked,
-            "key without the scope" => &self.keys[case.scope],
             "key of another project" => &self.other_project,
             person => &self.people[person],
         }
@@ -357,6 +360,19 @@ on_both! {
             }
             rows.push(row);
         }
-        page::keep(&rows, OPEN);
+        let open = open();
+        for open in &open {
+            let mut row = Row::of(open.operation, "");
+            // Whoever they are, and whatever became of their credential: it is not asked for.
+            let keys = &everybody.keys[""];
+            for column in COLUMNS {
+                let caller = if column == "key without the scope" { keys } else { everybody.who_is(column) };
+                let answer = sent_to(&app, open, caller).await;
+                assert_eq!(answer.status.as_u16(), open.answer, "{} by {column}: {answer:?}", open.operation);
+                row.push(answer.status.as_u16());
+            }
+            rows.push(row);
+        }
+        page::keep(&rows, &open);
     }
 }

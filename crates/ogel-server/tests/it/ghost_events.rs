@@ -20,6 +20,17 @@ enum Form {
 
 const BOTH: [Form; 2] = [Form::Standard, Form::Appwrite];
 
+fn appwrite_signature(app: &TestApp, secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{}{body}", app.app.config().ghost_webhook_url()).as_bytes());
+    BASE64_STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// What Ghost signs `body` with, in Appwrite's form.
+pub(crate) fn signature(app: &TestApp, body: &str) -> String {
+    appwrite_signature(app, GHOST_SECRET, body)
+}
+
 /// Sends an event as Ghost does, signed with `secret` at `signed_at` seconds.
 async fn send_as(app: &TestApp, form: Form, secret: &str, signed_at: i64, id: &str, body: &str) -> Answer {
     let request = app.anonymous().request(Method::POST, "/webhooks/ghost").header("content-type", "application/json");
@@ -32,11 +43,7 @@ async fn send_as(app: &TestApp, form: Form, secret: &str, signed_at: i64, id: &s
                 .header("webhook-timestamp", signed_at.to_string())
                 .header("webhook-signature", format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
         }
-        Form::Appwrite => {
-            let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
-            mac.update(format!("{}{body}", app.app.config().ghost_webhook_url()).as_bytes());
-            request.header("x-appwrite-webhook-signature", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
-        }
+        Form::Appwrite => request.header("x-appwrite-webhook-signature", appwrite_signature(app, secret, body)),
     };
     app.anonymous().send(request.body(body.to_owned())).await
 }

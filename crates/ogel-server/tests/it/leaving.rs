@@ -1,12 +1,16 @@
 //! A person takes along what is kept about them, and leaves: what goes with them, what stays, and what may not come back.
 
 use crate::{on_both, studio_sessions::claims};
+use chrono::TimeDelta;
 use http::Method;
 use ogel_api::{organizations::Role, users::AccountExport};
 use ogel_server::config::{Config, Secret};
 use ogel_testkit::{Answer, Api, Database, Repository, TestApp, eventually};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 const SECRET: &str = "a-secret-of-studio-for-leaving";
 
@@ -148,7 +152,7 @@ on_both! {
         leave(&ada.with_token(key["secret"].as_str()), json!({ "password": "correct horse" })).await.expect_error(403, "FORBIDDEN");
         let error = leave(&ada, json!({ "password": "wrong horse" })).await.expect_error(400, "INVALID_VALUE");
         assert_eq!(error["details"][0]["location"], "body.password");
-        app.app.world.clock.advance(chrono::TimeDelta::minutes(11));
+        app.app.world.clock.advance(TimeDelta::minutes(11));
         ada.delete("/users/me").await.expect_error(403, "REAUTHENTICATION_REQUIRED");
         ada.get("/users/me").await.expect(200);
         // A login from a moment ago is proof enough.
@@ -189,7 +193,11 @@ on_both! {
         let anew = app.sign_up("ada").await;
         app.network.set_down(false);
         let project = anew.project("shop").await;
-        crate::sites::make(&anew, &project, "Web", json!({})).await;
+        // The longer Ghost was away, the longer it is given before it is asked again.
+        eventually("Ghost is asked again", || async {
+            let answer = anew.post("/sites", json!({ "projectId": project, "name": "Web" })).await;
+            (answer.status != 503).then(|| answer.expect(201))
+        }).await;
         eventually("her account is gone from Ghost", || async { (!has_account().await).then_some(()) }).await;
         anew.get(&format!("/sites?projectId={project}")).await.expect(200);
     }
@@ -213,37 +221,80 @@ fn with_studio(config: &mut Config) {
     config.studio_sessions.unknown_users = "create".to_owned();
 }
 
+/// What Studio gives somebody who logged in at `login`, in seconds, and whose token it made or renewed now.
+fn token(app: &TestApp, subject: &str, login: i64) -> Api {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let more = json!({
+        "email": "ada@example.com", "emailVerified": true, "name": "Ada", "auth_time": login,
+        "jti": NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
+    });
+    let header = json!({ "alg": "dir", "enc": "A256GCM" });
+    app.anonymous().with_token(Some(&crate::studio_sessions::sealed(&header, SECRET, &claims(app, subject, &more))))
+}
+
+fn now(app: &TestApp) -> i64 {
+    app.app.world.now().timestamp()
+}
+
 async fn an_old_session_of_studio_brings_nobody_back(database: Database) {
-    let app = TestApp::start_with(database, with_studio).await;
-    let token = |subject: &str, email: &str| {
-        let more = json!({ "email": email, "emailVerified": true, "name": "Ada", "jti": format!("{subject} {}", app.app.world.now()) });
-        let header = json!({ "alg": "dir", "enc": "A256GCM" });
-        app.anonymous().with_token(Some(&crate::studio_sessions::sealed(
-            &header,
-            SECRET,
-            &claims(&app, subject, &more),
-        )))
-    };
+    let app = TestApp::start_with(database, |config| {
+        with_studio(config);
+        config.studio_sessions.login_time_claim = "auth_time".to_owned();
+    })
+    .await;
+    let login = now(&app);
     // Two sessions of one person, and one under another id that was never shown here.
-    let (here, elsewhere) = (token("ada-at-studio", "ada@example.com"), token("ada-at-studio", "ada@example.com"));
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
-    let never_seen = token("ada-by-another-way", "ada@example.com");
+    let (here, elsewhere) = (token(&app, "ada-at-studio", login), token(&app, "ada-at-studio", login));
+    app.app.world.clock.advance(TimeDelta::seconds(1));
+    let never_seen = token(&app, "ada-by-another-way", login);
     let id = id_of(&here).await;
     here.delete("/users/me").await.expect(204);
-    for old in [&here, &elsewhere, &never_seen] {
+    app.app.world.clock.advance(TimeDelta::seconds(2));
+    // Made now, of a login from before.
+    let renewed = token(&app, "ada-at-studio", login);
+    for old in [&here, &elsewhere, &never_seen, &renewed] {
         old.get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
     }
     assert_eq!(app.columns().await["users.email"], Vec::<String>::new());
     // Logging in anew at Studio is a decision, and makes somebody new.
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(2));
-    let anew = token("ada-at-studio", "ada@example.com");
+    let anew = token(&app, "ada-at-studio", now(&app));
     assert_ne!(id_of(&anew).await, id);
-    for old in [&here, &elsewhere, &never_seen] {
+    for old in [&here, &elsewhere, &never_seen, &renewed] {
         old.get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
     }
-    // One that began long ago is no proof that it is still the person.
-    app.app.world.clock.advance(chrono::TimeDelta::minutes(11));
+    // One that began long ago is no proof that it is still the person, however new its token.
+    app.app.world.clock.advance(TimeDelta::minutes(11));
     anew.delete("/users/me").await.expect_error(403, "REAUTHENTICATION_REQUIRED");
+    let renewed = token(&app, "ada-at-studio", now(&app) - 11 * 60);
+    renewed.delete("/users/me").await.expect_error(403, "REAUTHENTICATION_REQUIRED");
+    app.stop().await;
+}
+
+async fn a_renewed_token_without_the_time_of_its_login_brings_nobody_back(database: Database) {
+    let app = TestApp::start_with(database, |config| {
+        with_studio(config);
+        config.studio_sessions.longest_days = 30;
+    })
+    .await;
+    let here = token(&app, "ada-at-studio", 0);
+    let id = id_of(&here).await;
+    here.delete("/users/me").await.expect(204);
+    app.app.world.clock.advance(TimeDelta::seconds(2));
+    let renewed = token(&app, "ada-at-studio", 0);
+    let by_another_way = token(&app, "ada-by-another-way", 0);
+    for made_later in [&renewed, &by_another_way] {
+        let error = made_later.get("/users/me").await.expect_error(403, "ACCOUNT_NOT_LINKED");
+        assert!(error["message"].as_str().unwrap().contains("sign up"), "{error}");
+    }
+    assert_eq!(app.columns().await["users.email"], Vec::<String>::new());
+    // Signing up is a decision; from then on the session stands for the new account.
+    let anew = id_of(&app.sign_up("ada").await).await;
+    assert_eq!((id_of(&renewed).await, anew != id), (anew, true));
+    here.get("/users/me").await.expect_error(401, "INVALID_CREDENTIAL");
+    // Once no session from before can be left, Studio is believed again.
+    renewed.delete("/users/me").await.expect(204);
+    app.app.world.clock.advance(TimeDelta::days(30));
+    assert_ne!(id_of(&token(&app, "ada-at-studio", 0)).await, anew);
     app.stop().await;
 }
 
@@ -255,4 +306,14 @@ async fn an_old_session_of_studio_brings_nobody_back_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_session_of_studio_brings_nobody_back_on_postgres() {
     an_old_session_of_studio_brings_nobody_back(Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_token_without_the_time_of_its_login_brings_nobody_back_on_sqlite() {
+    a_renewed_token_without_the_time_of_its_login_brings_nobody_back(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_token_without_the_time_of_its_login_brings_nobody_back_on_postgres() {
+    a_renewed_token_without_the_time_of_its_login_brings_nobody_back(Database::Postgres).await;
 }

@@ -14,6 +14,7 @@ mod ghost_events;
 mod guards;
 mod idempotency;
 mod identity_changes;
+mod leaving;
 mod objects;
 mod operations;
 mod organizations;

@@ -43,14 +43,7 @@ on_both! {
 
     async fn a_member_sees_the_organization_with_their_own_role(bench: Bench) {
         let (person, guest) = (bench.person().await, bench.person().await);
-        let hex = |id: uuid::Uuid| id.simple().to_string();
-        let (left, right) = if bench.file().is_some() { ("x'", "'") } else { ("'", "'") };
-        let noon = at(0).to_rfc3339();
-        bench.raw(&format!(
-            "INSERT INTO organization_members (organization_id, user_id, role, created_at) \
-             VALUES ({left}{}{right}, {left}{}{right}, 'viewer', '{noon}')",
-            hex(person.organization.id.0), hex(guest.user.id.0),
-        )).await;
+        bench.join(&person, &guest, "viewer").await;
         let (_, role) = bench.store.organization(&guest.viewer(), person.organization.id).await.unwrap().unwrap();
         assert_eq!(role, Role::Viewer);
         let (_, role) = bench.store.project(&guest.viewer(), person.project.id).await.unwrap().unwrap();

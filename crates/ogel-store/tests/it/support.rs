@@ -148,6 +148,33 @@ impl Bench {
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
     }
 
+    /// A number from the database.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if let Place::Sqlite(_) = &self.place {
+            let options: sqlx::sqlite::SqliteConnectOptions = self.url.parse().unwrap();
+            return sqlx::query_scalar(sql).fetch_one(&mut options.connect().await.unwrap()).await.unwrap();
+        }
+        let options: sqlx::postgres::PgConnectOptions = self.url.parse().unwrap();
+        let mut connection = options.options([("search_path", "platform")]).connect().await.unwrap();
+        let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+
+    /// Returns once so many statements wait for a lock, or `or` says so. PostgreSQL only.
+    pub(crate) async fn until_waiting(&self, statements: i64, or: impl Fn() -> bool) {
+        let sql =
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        for _ in 0..3000 {
+            if or() || self.number(sql).await >= statements {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{statements} statements never waited");
+    }
+
     /// The SQLite file; `None` on PostgreSQL.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match &self.place {
@@ -175,6 +202,18 @@ impl Bench {
         let made = project(organization);
         self.store.create_project(&due(0), &made).await.unwrap().unwrap();
         made
+    }
+
+    /// Lets somebody belong to a person's organization.
+    pub(crate) async fn join(&self, owner: &Person, guest: &Person, role: &str) {
+        let (left, right) = if self.file().is_some() { ("x'", "'") } else { ("'", "'") };
+        let (to, who) = (owner.organization.id.0.simple(), guest.user.id.0.simple());
+        self.raw(&format!(
+            "INSERT INTO organization_members (organization_id, user_id, role, created_at) \
+             VALUES ({left}{to}{right}, {left}{who}{right}, '{role}', '{}')",
+            at(0).to_rfc3339(),
+        ))
+        .await;
     }
 
     pub(crate) async fn deployment_of(&self, person: &Person) -> Deployment {

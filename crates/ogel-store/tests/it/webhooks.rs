@@ -2,11 +2,15 @@
 
 use crate::support::*;
 use ogel_api::{
+    audit::AuditAction,
     deployments::DeploymentStatus,
-    id::{EventId, WebhookDeliveryId, WebhookId},
+    id::{EventId, OrganizationId, WebhookDeliveryId, WebhookId},
     webhooks::{WebhookDeliveryStatus, WebhookEventType},
 };
-use ogel_store::{Attempt, Attempted, NewDelivery, OutboxEvent, Progress, Store, Verdict, Webhook, WebhookChange};
+use ogel_store::{
+    ApiKey, Attempt, Attempted, AuditFilter, NewDelivery, OutboxEvent, Progress, Project, Store, Verdict, Webhook,
+    WebhookChange,
+};
 use serde_json::json;
 
 fn webhook(person: &Person) -> Webhook {
@@ -44,6 +48,34 @@ async fn told(store: &Store) -> Vec<(WebhookEventType, WebhookId)> {
     };
     store.dispatch_events(1000, make).await.unwrap();
     told.into_inner().unwrap()
+}
+
+/// Somebody's key for a project or an organization.
+async fn key_for(
+    bench: &Bench,
+    whose: &Person,
+    project: Option<&Project>,
+    organization: Option<OrganizationId>,
+) -> ApiKey {
+    let key = ApiKey { project_id: project.map(|one| one.id), organization_id: organization, ..api_key(&whose.user) };
+    bench.store.create_api_key(&due(0), &key).await.unwrap();
+    key
+}
+
+/// The keys whose end is in the organization's log.
+async fn ended(bench: &Bench, of: &Person) -> Vec<String> {
+    let filter = AuditFilter { action: Some(AuditAction::ApiKeyRevoked), ..AuditFilter::default() };
+    let log = bench.store.audit_log(&of.viewer(), of.organization.id, &filter, &first(20)).await.unwrap();
+    let mut ended: Vec<_> = log.rows.into_iter().map(|entry| entry.target).collect();
+    ended.sort();
+    ended
+}
+
+/// As the log names them.
+fn named(keys: &[&ApiKey]) -> Vec<String> {
+    let mut names: Vec<_> = keys.iter().map(|key| key.id.to_string()).collect();
+    names.sort();
+    names
 }
 
 on_both! {
@@ -120,5 +152,53 @@ on_both! {
         assert_eq!(bench.store.delete_old_webhook_deliveries(at(2), 10).await.unwrap(), 0);
         assert_eq!(bench.store.delete_old_webhook_deliveries(at(3), 10).await.unwrap(), 1);
         assert_eq!(bench.store.delete_old_webhook_deliveries(at(4), 10).await.unwrap(), 1);
+    }
+
+    async fn a_key_that_ends_with_something_else_is_written_down_and_told(bench: Bench) {
+        let (owner, guest) = (bench.person().await, bench.person().await);
+        let (home, place) = (owner.organization.id, Some(owner.organization.id));
+        let doomed = bench.project_in(&owner.organization).await;
+        bench.store.create_webhook(&due(0), &webhook(&owner), 20).await.unwrap();
+        bench.join(&owner, &guest, "developer").await;
+        let ends = async || told(&bench.store).await.iter().filter(|(kind, _)| *kind == WebhookEventType::ApiKeyDeleted).count();
+
+        // With the membership: those for the organization and for its projects, and no other.
+        let with_membership = [
+            key_for(&bench, &guest, None, place).await,
+            key_for(&bench, &guest, Some(&owner.project), place).await,
+        ];
+        let own = key_for(&bench, &guest, None, None).await;
+        ends().await;
+        bench.store.remove_member(&act(&owner.user, 2), &owner.viewer(), home, guest.user.id, &any(), |_, _| true).await.unwrap().unwrap();
+        let mut expected = named(&with_membership.iter().collect::<Vec<_>>());
+        assert_eq!((ended(&bench, &owner).await, ends().await), (expected.clone(), 2));
+        assert!(bench.store.api_key(&guest.viewer(), own.id).await.unwrap().is_some());
+
+        // With the project.
+        let with_project = key_for(&bench, &owner, Some(&doomed), None).await;
+        bench.store.delete_project(&due(3), &owner.viewer(), doomed.id, &any()).await.unwrap().unwrap();
+        bench.store.begin_purge(doomed.id, at(10), at(11)).await.unwrap();
+        ends().await;
+        bench.store.purge_project(&due(12), doomed.id).await.unwrap().unwrap();
+        expected.extend(named(&[&with_project]));
+        expected.sort();
+        assert_eq!((ended(&bench, &owner).await, ends().await), (expected.clone(), 1));
+
+        // With the password of whoever signed up with somebody else's address.
+        bench.join(&owner, &guest, "developer").await;
+        let linked = key_for(&bench, &guest, None, place).await;
+        ends().await;
+        bench.store.link_studio_user(&due(13), "guest-at-studio", guest.user.id).await.unwrap();
+        expected.extend(named(&[&linked]));
+        expected.sort();
+        assert_eq!((ended(&bench, &owner).await, ends().await), (expected.clone(), 1));
+
+        // With the account.
+        let with_account = key_for(&bench, &guest, None, place).await;
+        ends().await;
+        bench.store.delete_account(&act(&guest.user, 14), guest.user.id, &[hash()], at(99)).await.unwrap().unwrap();
+        expected.extend(named(&[&with_account]));
+        expected.sort();
+        assert_eq!((ended(&bench, &owner).await, ends().await), (expected, 1));
     }
 }

@@ -199,7 +199,7 @@ pub(super) async fn delete_account(
     };
     match app.store.delete_account(&caller.act(&app), id, &closed, now + longest).await {
         Ok(Ok(())) => {}
-        Ok(Err(Refusal::LastOwner)) => {
+        Ok(Err(Refusal::LastOwner | Refusal::Stale)) => {
             refuse_last_owner(&app, &caller.caller).await?;
             return Err(Failure::new(
                 ErrorCode::Conflict,

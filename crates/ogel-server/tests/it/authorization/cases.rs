@@ -1,9 +1,64 @@
-//! Every operation that not everybody may call.
+//! Every operation: first those that everybody may call.
 
 use super::{Case, Stranger};
 use http::Method;
 use ogel_api::organizations::Role;
 use serde_json::{Value, json};
+
+/// An operation that takes no caller, and why.
+pub(super) struct Open {
+    pub(super) operation: &'static str,
+    pub(super) why: &'static str,
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) body: Value,
+    /// What everybody is answered.
+    pub(super) answer: u16,
+    /// As the deployment backend signs what it sends.
+    pub(super) is_signed: bool,
+}
+
+pub(super) fn open() -> Vec<Open> {
+    let open = |operation, why, method, path, body, answer| Open {
+        operation,
+        why,
+        method,
+        path,
+        body,
+        answer,
+        is_signed: operation == "receive_ghost_event",
+    };
+    let (get, post, none) = (|| Method::GET, || Method::POST, Value::Null);
+    let person = json!({ "email": "{fresh}@example.com", "password": "correct horse", "name": "Fresh" });
+    let guest = json!({ "email": "guest@example.com", "password": "correct horse" });
+    let event = json!({ "type": "deployment.updated", "id": "{fresh}", "deploymentId": "nobodys", "status": "ready" });
+    let renewal = json!({ "grant_type": "refresh_token", "refresh_token": "ogelr_whatever" });
+    let token = json!({ "token": "ogelr_whatever" });
+    let nothing = "tells nothing about anybody";
+    vec![
+        open("get_health", "for load balancers", get(), "/health", none.clone(), 200),
+        open("get_ready", "for load balancers", get(), "/ready", none.clone(), 200),
+        open("get_version", nothing, get(), "/version", none.clone(), 200),
+        open("get_openapi", nothing, get(), "/openapi.json", none.clone(), 200),
+        open("list_plans", nothing, get(), "/billing/plans", none, 200),
+        open("signup", "makes the caller", post(), "/auth/signup", person, 201),
+        open("login", "makes the caller", post(), "/auth/login", guest, 200),
+        open("start_device_login", "whoever confirms it is asked", post(), "/auth/device/code", json!({}), 200),
+        // A token that proves nothing.
+        open("issue_token", "takes a token that proves itself", post(), "/auth/token", renewal, 400),
+        open("revoke_token", "takes a token that proves itself", post(), "/auth/revoke", token, 200),
+        open("receive_ghost_event", "signed by the deployment backend", post(), "/webhooks/ghost", event, 200),
+        // Nobody signs here.
+        open(
+            "receive_stripe_event",
+            "the signature over the body is the credential",
+            post(),
+            "/webhooks/stripe",
+            json!({}),
+            404,
+        ),
+    ]
+}
 
 pub(super) fn cases() -> Vec<Case> {
     use Stranger::{NoOperator, NotFound, OwnThingsOnly};

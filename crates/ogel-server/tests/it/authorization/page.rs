@@ -1,5 +1,6 @@
 //! docs/authorization.md: what everybody was answered, as one table.
 
+use super::cases::Open;
 use std::{fmt::Write as _, path::Path};
 
 /// Who tries, weakest first. Who has a role has it in the organization that the thing named belongs to.
@@ -42,7 +43,7 @@ const HEAD: &str = "# Authorization\n\n\
     scope is the owner's with every other scope (with one scope where none is needed), the key of another project the owner's with all \
     of them. What has no thing in its path is done to the caller's own account.\n\n";
 
-fn render(rows: &[Row], open: &[(&str, &str)]) -> String {
+fn render(rows: &[Row], open: &[Open]) -> String {
     let mut page = HEAD.to_owned();
     let _ = writeln!(page, "| operation | scope | {} |", COLUMNS.join(" | "));
     let _ = writeln!(page, "|---|---|{}", "---|".repeat(COLUMNS.len()));
@@ -53,15 +54,18 @@ fn render(rows: &[Row], open: &[(&str, &str)]) -> String {
         let statuses: Vec<_> = row.statuses.iter().map(u16::to_string).collect();
         let _ = writeln!(page, "| `{}` | {scope} | {} |", row.operation, statuses.join(" | "));
     }
-    page.push_str("\nThese take no caller, and everybody may call them:\n\n| operation | why |\n|---|---|\n");
-    for (operation, why) in open {
+    page.push_str(
+        "\nThese take no caller: everybody may call them, and a credential that does not hold is no hindrance. `issue_token` was tried \
+         with a token that proves nothing, `receive_stripe_event` where no signing secret is set.\n\n| operation | why |\n|---|---|\n",
+    );
+    for Open { operation, why, .. } in open {
         let _ = writeln!(page, "| `{operation}` | {why} |");
     }
     page
 }
 
 /// Fails unless the page in the repository says the same.
-pub(super) fn keep(rows: &[Row], open: &[(&str, &str)]) {
+pub(super) fn keep(rows: &[Row], open: &[Open]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authorization.md");
     let page = render(rows, open);
     if std::env::var_os("OGEL_BLESS").is_some() {
