@@ -10,6 +10,8 @@ use super::{Bench, Result};
 const CPU_RATIO: f64 = 1.10;
 /// What we add to a lone request, against what plain nginx adds.
 const LATENCY_RATIO: f64 = 1.0;
+/// The slowest hundredth under load, against nginx, plain and with what it can do of our duties.
+const TAIL_RATIO: f64 = 1.2;
 
 const DIRECT: &str = "direct";
 
@@ -31,6 +33,10 @@ impl Row {
 
     fn p50(&self) -> f64 {
         median(self.alone.iter().map(|run| run.p50))
+    }
+
+    fn tail(&self) -> f64 {
+        median(self.loaded.iter().map(|run| run.p99))
     }
 
     fn failed(&self) -> f64 {
@@ -101,7 +107,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             figure(row.cpu() / yardstick),
             figure(row.p50()),
             figure(median(row.alone.iter().map(|run| run.p99))),
-            figure(median(row.loaded.iter().map(|run| run.p99)) / 1000.0),
+            figure(row.tail() / 1000.0),
             figure(row.target.process.peak()),
             figure(row.failed()),
             row.target.note.to_owned(),
@@ -113,6 +119,10 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         section.at_most(&format!("{name}: CPU per request / nginx+limit"), row.cpu() / yardstick, CPU_RATIO, "");
         let added = (row.p50() - lone(DIRECT)) / added_by_nginx;
         section.at_most(&format!("{name}: latency added at one connection / nginx"), added, LATENCY_RATIO, "");
+        for peer in [YARDSTICK, PLAIN] {
+            let tail = row.tail() / find(peer).map_or(f64::NAN, Row::tail);
+            section.at_most(&format!("{name}: p99 under load / {peer}"), tail, TAIL_RATIO, "");
+        }
         section.at_most(&format!("{name}: failed requests"), row.failed(), 0.0, "");
     }
     notes.into_iter().for_each(|note| section.note(note));

@@ -5,12 +5,15 @@
 //! behind the answer. What the pipeline never sees, because there is no request, is answered in its words all the same.
 //!
 //! # Layout
-//! - [`upload`]: the body of a request on its way to the handler; [`output`]: the answer on its way to the client
+//! - [`requests`]: the next request; [`upload`]: its body on its way to the handler
+//! - [`answers`]: what is answered, and how its end is told; [`output`]: its bytes on their way to the client
 //! - [`buffers`]: what a thread's connections share; [`timer`]: what a connection waits for
 //! - [`switch`]: what becomes of a connection after 101
 
+mod answers;
 pub(super) mod buffers;
 mod output;
+mod requests;
 mod switch;
 mod timer;
 mod upload;
@@ -19,19 +22,16 @@ pub(crate) use switch::{Switch, Switched};
 
 use super::{Core, Counted, Peer};
 use crate::{error::Failure, pipeline};
-use axum::{BoxError, body::Body};
-use bytes::{Bytes, BytesMut};
+use axum::body::Body;
+use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body as _, Frame};
-use ogel_api::error::{Error, ErrorCode};
-use ogel_proxy::http1::{BodyLength, HeadError, HeadSearch, RequestError, RequestHead};
-use output::{Framing, Output, Persistence, has_no_length};
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use output::{Framing, Output, Persistence};
 use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -43,10 +43,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::server::TlsStream;
-use upload::{BodyError, Piece, RequestBody, Upload};
+use upload::{BodyError, Piece, Upload};
 
-/// Bytes of a request's head, its first line included.
-const MAX_HEAD: usize = 32 << 10;
 /// Bytes that are read while a request is being answered, so as to notice a client that leaves: the requests behind it.
 const READ_AHEAD: usize = 32 << 10;
 /// Requests that were read at once are answered one after the other; after so many, other connections get their turn.
@@ -59,8 +57,6 @@ const MAX_UNREAD_BODY: usize = 256 << 10;
 /// connection, and the answer would be lost with them.
 const MAX_LINGER_BYTES: usize = 1 << 20;
 const MAX_LINGER: Duration = Duration::from_secs(2);
-/// Empty lines before a request, which some clients send behind a body (RFC 9112 2.2).
-const MAX_EMPTY_LINES: usize = 2;
 
 /// A byte stream over a socket that can be asked how it is.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -239,114 +235,6 @@ where
         }
     }
 
-    /// The next request, as the future of its answer.
-    async fn next(&mut self) -> Result<Next, Gone> {
-        let mut search = HeadSearch::default();
-        let mut since = Instant::now();
-        let mut is_begun = !self.read.is_empty();
-        let mut empty_lines = 0;
-        let next = poll_fn(|cx| {
-            loop {
-                while empty_lines < MAX_EMPTY_LINES && self.read.starts_with(b"\r\n") {
-                    drop(self.read.split_to(2));
-                    empty_lines += 1;
-                    search = HeadSearch::default();
-                }
-                self.tidy();
-                if !self.read.is_empty() {
-                    self.resting = None;
-                    match search.end(&self.read, MAX_HEAD) {
-                        Ok(Some(length)) => return Poll::Ready(Ok(self.begin(length))),
-                        Ok(None) => {}
-                        Err(error) => return Poll::Ready(Ok(Next::Refused(refusal(&error)))),
-                    }
-                    if !is_begun {
-                        (is_begun, since) = (true, Instant::now());
-                    }
-                    self.keep_a_beginning();
-                }
-                if self.is_half_closed {
-                    return Poll::Ready(Ok(self.no_more()));
-                }
-                match self.poll_read(buffers::HEADS, cx) {
-                    Poll::Ready(Ok(0)) => self.is_half_closed = true,
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Gone)),
-                    Poll::Pending => break,
-                }
-            }
-            if self.read.is_empty() {
-                if self.core.shutdown.is_cancelled() {
-                    return Poll::Ready(Ok(Next::End));
-                }
-                self.resting.get_or_insert_with(|| Counted::new(&self.core.counters.connections_resting));
-            }
-            ready!(self.timer.poll(since + self.rules.head, cx));
-            Poll::Ready(Ok(if self.read.is_empty() { Next::End } else { Next::Refused(slow()) }))
-        })
-        .await;
-        self.resting = None;
-        next
-    }
-
-    /// A head that is not whole waits in a buffer of its own size: many of them must not hold many buffers.
-    fn keep_a_beginning(&mut self) {
-        let room = self.read.capacity();
-        if room > buffers::HEADS / 4 && self.read.len() < room / 4 {
-            let beginning = BytesMut::from(&self.read[..]);
-            buffers::give_input(std::mem::replace(&mut self.read, beginning));
-        }
-    }
-
-    /// The client has ended its side before there was a request.
-    fn no_more(&self) -> Next {
-        if self.read.is_empty() {
-            return Next::End;
-        }
-        Next::Refused(Failure::new(ErrorCode::InvalidRequest, "the connection ended in the middle of a request's head"))
-    }
-
-    /// Makes a request of a head that is whole.
-    fn begin(&mut self, length: usize) -> Next {
-        let text = self.read.split_to(length).freeze();
-        let mut head = match RequestHead::parse(&text) {
-            Ok(head) => head,
-            Err(error) => return Next::Refused(refusal(&error)),
-        };
-        let asked = Asked {
-            is_head: head.method == Method::HEAD,
-            is_11: head.is_11,
-            persists: head.persists,
-            asks_upgrade: head.asks_upgrade,
-            takes_trailers: takes_trailers(&head),
-        };
-        if !head.is_11 {
-            // It has no other protocols.
-            head.headers.remove(header::UPGRADE);
-        }
-        let body = if head.body == BodyLength::Exact(0) {
-            Body::empty()
-        } else if let Some(whole) = upload::whole(head.body, &mut self.read) {
-            Body::from(whole)
-        } else {
-            let awaits = head.is_11 && self.read.is_empty() && awaits_continue(&head);
-            let (upload, body) = Upload::new(head.body, awaits);
-            self.upload = Some(upload);
-            self.incoming(body)
-        };
-        self.tidy();
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.uri;
-        *request.headers_mut() = head.headers;
-        *request.version_mut() = if head.is_11 { Version::HTTP_11 } else { Version::HTTP_10 };
-        Next::Request((self.rules.answer)(request), asked)
-    }
-
-    fn incoming(&self, body: RequestBody) -> Body {
-        pipeline::watched(body, &self.core.app.config())
-    }
-
     /// Lets the pipeline work until it has an answer, brings it the body it asks for, and notices a client that leaves.
     async fn work(&mut self, mut answer: Answer, asked: Asked) -> Result<Begun, Gone> {
         poll_fn(|cx| {
@@ -455,164 +343,6 @@ where
         Poll::Ready(Err(Gone))
     }
 
-    /// Puts the head of an answer into the output. No `async`, so that a connection has no room for it afterwards.
-    fn begin_answer(&mut self, answer: Response<Body>, asked: Asked, cx: &mut Context<'_>) -> Result<Begun, Gone> {
-        let (mut head, body) = answer.into_parts();
-        let switch = match head.status {
-            StatusCode::SWITCHING_PROTOCOLS => Switch::of(&mut head.extensions),
-            _ => None,
-        };
-        if head.status == StatusCode::SWITCHING_PROTOCOLS && (switch.is_none() || self.upload.is_some()) {
-            tracing::error!("a connection was to switch to nothing, or in the middle of a body");
-            return Err(Gone);
-        }
-        self.forget_the_body(&asked, cx);
-        let persists = asked.persists
-            && self.upload.is_none()
-            // What came behind a request for another protocol may be meant in it.
-            && (!asked.asks_upgrade || self.read.is_empty())
-            && !self.core.app.leaving.load(Relaxed)
-            && !self.core.shutdown.is_cancelled()
-            && head.headers.get(header::CONNECTION).is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"close"));
-        if let Some(upload) = &mut self.upload {
-            // This is the answer: nothing is said before it any more.
-            upload.awaits_continue = false;
-        }
-        let framing = framing(head.status, &head.headers, &body, &asked);
-        let persistence = match (persists && framing != Framing::UntilClose, asked.is_11) {
-            _ if switch.is_some() => Persistence::Usual,
-            (false, _) => Persistence::Close,
-            (true, true) => Persistence::Usual,
-            (true, false) => Persistence::KeepAlive,
-        };
-        self.output.head(head.status, &head.headers, framing, persistence, &self.core.app.world);
-        Ok(Begun { body, framing, persistence, switch, takes_trailers: asked.takes_trailers })
-    }
-
-    /// Writes the answer to its end.
-    async fn finish(&mut self, begun: Begun) -> Result<After, Gone> {
-        let Begun { mut body, mut framing, persistence, switch, takes_trailers } = begun;
-        if !matches!(framing, Framing::None | Framing::Length(0)) {
-            self.send(&mut body, &mut framing, takes_trailers).await?;
-        }
-        drop(body);
-        poll_fn(|cx| self.poll_write(cx)).await?;
-        // Its handler may have read the rest meanwhile, but we have said that we close.
-        self.upload = None;
-        self.look = None;
-        Ok(match (switch, persistence) {
-            (Some(next), _) => After::Switch(next),
-            (None, Persistence::Close) => After::Close,
-            _ => After::Next,
-        })
-    }
-
-    /// Writes a body as it comes, no faster than the client takes it.
-    async fn send(&mut self, body: &mut Body, framing: &mut Framing, takes_trailers: bool) -> Result<(), Gone> {
-        // A body that is on its way gets one turn to come, and to leave together with the head.
-        let mut may_wait = true;
-        let mut is_probed = false;
-        let (mut is_over, mut is_broken) = (false, false);
-        poll_fn(|cx| {
-            loop {
-                let mut waits = false;
-                while !is_over && !waits && self.output.has_room() {
-                    let is_last = match Pin::new(&mut *body).poll_frame(cx) {
-                        Poll::Pending => {
-                            waits = true;
-                            continue;
-                        }
-                        Poll::Ready(Some(Ok(frame))) => match self.pass(frame, framing, takes_trailers) {
-                            Ok(false) if body.is_end_stream() => self.end(framing),
-                            passed => passed,
-                        },
-                        Poll::Ready(Some(Err(error))) => Err(error.into()),
-                        Poll::Ready(None) => self.end(framing),
-                    };
-                    // What came before an error is still the client's; then closing is the only way left to tell of it.
-                    is_broken =
-                        is_last.as_ref().inspect_err(|error| tracing::debug!(%error, "an answer broke off")).is_err();
-                    is_over = is_last.unwrap_or(true);
-                }
-                if waits && std::mem::take(&mut may_wait) {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                may_wait = false;
-                match self.poll_write(cx)? {
-                    Poll::Ready(()) if is_broken => return Poll::Ready(Err(Gone)),
-                    Poll::Ready(()) if is_over => return Poll::Ready(Ok(())),
-                    Poll::Ready(()) if waits => {}
-                    Poll::Ready(()) => continue,
-                    Poll::Pending => {}
-                }
-                if self.serve_the_body(cx)? {
-                    continue;
-                }
-                match self.poll_look_after::<()>(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone)),
-                    Poll::Pending => {}
-                }
-                // A client that has closed altogether says so only when something is written to it: a zero before the size
-                // of the next chunk means nothing.
-                if self.is_half_closed && *framing == Framing::Chunked && !is_probed && self.output.is_empty() {
-                    is_probed = true;
-                    self.output.text(b"0");
-                    continue;
-                }
-                return Poll::Pending;
-            }
-        })
-        .await
-    }
-
-    /// Puts one frame into the output. Says whether it was the last.
-    fn pass(&mut self, frame: Frame<Bytes>, framing: &mut Framing, takes_trailers: bool) -> Result<bool, BoxError> {
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(frame) => {
-                if *framing != Framing::Chunked {
-                    return Ok(false);
-                }
-                let trailers = frame.into_trailers().ok().filter(|_| takes_trailers);
-                self.output.last_chunk(trailers.as_ref());
-                return Ok(true);
-            }
-        };
-        if data.is_empty() {
-            return Ok(false);
-        }
-        match framing {
-            Framing::Length(left) => {
-                // More than was said: the client would take it for the next answer.
-                let rest = left.checked_sub(data.len() as u64).ok_or("it is longer than its length")?;
-                *left = rest;
-                self.output.piece(data, false);
-                Ok(rest == 0)
-            }
-            Framing::Chunked => {
-                self.output.piece(data, true);
-                Ok(false)
-            }
-            Framing::UntilClose => {
-                self.output.piece(data, false);
-                Ok(false)
-            }
-            Framing::None => Ok(true),
-        }
-    }
-
-    /// The body has ended by itself.
-    fn end(&mut self, framing: &Framing) -> Result<bool, BoxError> {
-        match framing {
-            Framing::Chunked => self.output.last_chunk(None),
-            Framing::Length(1..) => return Err("it is shorter than its length".into()),
-            _ => {}
-        }
-        Ok(true)
-    }
-
     /// Reads and forgets what the handler did not read of the body, if it is here and not much.
     fn forget_the_body(&mut self, asked: &Asked, cx: &mut Context<'_>) {
         let mut forgotten = 0;
@@ -659,42 +389,4 @@ where
 /// Whether a client that sends nothing more takes nothing any more either.
 fn has_left(tcp: &TcpStream) -> bool {
     matches!(tcp.ready(Interest::ERROR).now_or_never(), Some(Ok(ready)) if ready.is_error())
-}
-
-fn awaits_continue(head: &RequestHead) -> bool {
-    head.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-fn takes_trailers(head: &RequestHead) -> bool {
-    let value = head.headers.get(header::TE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers"))
-}
-
-/// How the end of the body is told.
-fn framing(status: StatusCode, headers: &http::HeaderMap, body: &Body, asked: &Asked) -> Framing {
-    if asked.is_head || has_no_length(status) || status == StatusCode::NOT_MODIFIED {
-        return Framing::None;
-    }
-    let said = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-    match body.size_hint().exact().or_else(said) {
-        Some(length) => Framing::Length(length),
-        None if asked.is_11 => Framing::Chunked,
-        None => Framing::UntilClose,
-    }
-}
-
-/// What is told to whoever sent something that is no request.
-fn refusal(error: &RequestError) -> Failure {
-    let (code, hint) = match error {
-        RequestError::LineTooLong { .. } => (ErrorCode::UriTooLong, "send a shorter path or query"),
-        RequestError::Head(HeadError::TooLarge { .. } | HeadError::TooManyHeaders) => {
-            (ErrorCode::HeadersTooLarge, "send fewer or shorter headers")
-        }
-        _ => (ErrorCode::InvalidRequest, "send plain HTTP/1.1"),
-    };
-    Error::new(code, format!("{error}; {hint}")).into()
-}
-
-fn slow() -> Failure {
-    Failure::new(ErrorCode::RequestTimeout, "the rest of the request's head did not come; send it again")
 }
