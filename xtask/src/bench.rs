@@ -22,6 +22,7 @@ mod proxies;
 mod report;
 mod soak;
 mod streams;
+mod syscalls;
 mod transfer;
 mod upstream;
 
@@ -44,6 +45,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("proxies", proxies::measure),
     ("costs", costs::measure),
     ("allocations", allocations::measure),
+    ("syscalls", syscalls::measure),
     ("growth", growth::measure),
     ("identity", identity::measure),
     ("protocols", protocols::measure),

@@ -108,6 +108,16 @@ impl Process {
         Some(line.trim().to_owned())
     }
 
+    /// Its own, and those of all its descendants.
+    pub(crate) fn tree_numbers(self) -> Vec<u32> {
+        self.tree().into_iter().map(Self::number).collect()
+    }
+
+    /// Whether another program follows every process of it.
+    pub(crate) fn is_traced(self) -> bool {
+        self.tree().into_iter().all(|process| process.field("TracerPid").is_some_and(|tracer| tracer != "0"))
+    }
+
     fn tree(self) -> Vec<Self> {
         let (mut seen, mut waiting) = (BTreeSet::new(), vec![self.0]);
         while let Some(process) = waiting.pop() {

@@ -21,6 +21,7 @@ const NEEDS: &[Need] = &[
         packages: &["valgrind"],
         present: || has("valgrind"),
     },
+    Need { name: "strace", reason: "counts system calls", packages: &["strace"], present: || has("strace") },
     Need { name: "openssl", reason: "makes a certificate", packages: &["openssl"], present: || has("openssl") },
     Need { name: "node", reason: "makes sessions of Studio's", packages: &["nodejs"], present: || has("node") },
     Need { name: "npm", reason: "makes sessions of Studio's", packages: &["npm"], present: || has("npm") },

@@ -10,7 +10,8 @@ What the gateway costs, beside other gateways, written into BENCHMARKS.md.
 
 Usage: cargo xtask bench [OPTION…]
 
-  --only A,B        only these: proxies costs allocations growth identity protocols transfer chunks connections soak
+  --only A,B        only these: proxies costs allocations syscalls growth identity protocols
+                    transfer chunks connections soak
   --seconds N       seconds of load per figure (4)
   --rounds N        interleaved rounds, of which the median counts (5)
   --ogeld PATH      measure this program instead of building one
