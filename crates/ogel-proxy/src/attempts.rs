@@ -5,7 +5,11 @@
 use crate::error::UpstreamError;
 use http::StatusCode;
 use parking_lot::Mutex;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,7 @@ pub struct Attempt {
     /// `host:port`, as it was configured.
     pub address: Arc<str>,
     pub outcome: Outcome,
+    pub started: Instant,
     /// Until the head of the response or the failure, connecting included.
     pub micros: u32,
     /// Whether it went over a kept connection.
@@ -64,7 +69,7 @@ impl AttemptLog {
         &self,
         address: &Arc<str>,
         result: Result<StatusCode, &UpstreamError>,
-        took: Duration,
+        (started, took): (Instant, Duration),
         reused: bool,
     ) {
         let outcome = match result {
@@ -72,7 +77,7 @@ impl AttemptLog {
             Err(error) => Outcome::Failed(error.word()),
         };
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        let attempt = Attempt { address: address.clone(), outcome, micros, reused };
+        let attempt = Attempt { address: address.clone(), outcome, started, micros, reused };
         let mut attempts = self.0.lock();
         match attempts.first {
             None => attempts.first = Some(attempt),

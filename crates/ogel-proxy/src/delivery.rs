@@ -50,7 +50,7 @@ pub(crate) async fn at_address(
     let log = |result: Result<StatusCode, &UpstreamError>, started: Instant, reused| {
         let ended = Instant::now();
         if let Some(log) = how.log {
-            log.push(&address.label, result, ended - started, reused);
+            log.push(&address.label, result, (started.into_std(), ended - started), reused);
         }
         ended
     };

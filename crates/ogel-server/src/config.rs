@@ -521,6 +521,38 @@ settings! {
         /// One line of JSON per request: `stderr`, `off`, or a file, which is opened again on SIGHUP.
         access: String = "stderr".to_owned(), env "OGEL_LOG_ACCESS";
     }
+    /// Traces, for a collector that speaks OpenTelemetry's protocol over HTTP.
+    otlp: Otlp {
+        /// Its address, such as `http://127.0.0.1:4318`; `/v1/traces` is added. Empty: nothing is exported.
+        endpoint: String = String::new(), env "OTEL_EXPORTER_OTLP_ENDPOINT";
+        /// Headers it wants: `name=value`, separated by commas, values percent-encoded.
+        headers: Secret = Secret::default(), env "OTEL_EXPORTER_OTLP_HEADERS";
+        /// What this service is called there.
+        service_name: String = "ogeld".to_owned(), env "OTEL_SERVICE_NAME";
+        /// Of requests without a `traceparent`, so many in a hundred are exported. With one its flag decides.
+        sample_percent: u64 = 100, env "OGEL_OTLP_SAMPLE_PERCENT";
+        /// Requests that wait to be exported, at most; more are dropped and counted.
+        queue: u64 = 2048, env "OGEL_OTLP_QUEUE";
+        /// Seconds between two exports; sooner when there is much.
+        flush_seconds: u64 = 5, env "OGEL_OTLP_FLUSH_SECONDS";
+    }
+}
+
+impl Otlp {
+    fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |key, problem: &str| Err(ConfigError::Invalid { key, problem: problem.to_owned() });
+        let is_address = |url: url::Url| ["http", "https"].contains(&url.scheme()) && url.username().is_empty();
+        if !self.endpoint.is_empty() && !url::Url::parse(&self.endpoint).is_ok_and(is_address) {
+            return invalid(
+                "otlp.endpoint",
+                "is no address such as `http://127.0.0.1:4318`; credentials go into `otlp.headers`",
+            );
+        }
+        if self.sample_percent > 100 {
+            return invalid("otlp.sample_percent", "is more than 100");
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -575,6 +607,7 @@ impl Config {
             return Err(ConfigError::Invalid { key: "studio.url", problem });
         }
         self.studio_sessions.check()?;
+        self.otlp.check()?;
         crate::billing::catalog::Catalog::load(self)?;
         let billing = &self.billing;
         match billing.provider.as_str() {

@@ -13,6 +13,7 @@
 //! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
 //! - [`studio`]: sessions of Studio's own login
 //! - [`billing`]: plans, metering, invoices, budgets
+//! - [`traces`]: what a collector is told of requests
 //! - [`dev`]: everything on one machine with nothing installed
 
 // A request's whole way is one future, and its type is as deep as the way is long.
@@ -48,6 +49,7 @@ pub mod objects;
 pub mod openapi;
 mod operations;
 pub mod operators;
+mod outgoing;
 pub mod passwords;
 pub mod permissions;
 pub mod pipeline;
@@ -66,6 +68,7 @@ pub mod state;
 pub mod studio;
 mod submission;
 pub mod takeover;
+pub mod traces;
 pub mod tracker;
 pub mod uses;
 pub mod work;

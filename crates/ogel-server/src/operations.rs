@@ -35,6 +35,9 @@ async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     if let Some(redis) = app.shared.as_redis() {
         metrics::render_redis(&mut page, redis);
     }
+    if let Some(traces) = &app.traces {
+        page += &traces.render();
+    }
     // Without the database the rest is all the more wanted.
     if let Ok(Ok(queues)) = tokio::time::timeout(PATIENCE, app.store.queue_figures(app.world.now())).await {
         metrics::render_queues(&mut page, &queues, app.world.now());

@@ -44,6 +44,7 @@ use futures_util::FutureExt as _;
 use http::Response;
 use ogel_api::error::{Error, ErrorCode};
 use ogel_proxy::AttemptLog;
+use ogel_store::StatementLog;
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
@@ -62,8 +63,7 @@ pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, re
     let answer = match cors::preflight(&request, origin.as_ref()) {
         Some(answer) => answer,
         // 3. A panic is a 500 in our envelope and costs other requests nothing.
-        None => match AssertUnwindSafe(steps(core, peer, routes, request, &settings, &mut record)).catch_unwind().await
-        {
+        None => match traced(core, peer, routes, request, &settings, &mut record).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(failure)) => failure.into_response(),
             Err(panic) => Failure::from(Error::internal(words_of(&*panic))).into_response(),
@@ -71,6 +71,25 @@ pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, re
     };
     // Last: the envelope around failures, the headers every answer has, one log line, the counters.
     finish::finish(core, &settings, &record, answer, origin)
+}
+
+/// The steps; where the request is traced, what the database takes for it is noted.
+async fn traced(
+    core: &Arc<Core>,
+    peer: &Arc<Peer>,
+    routes: &Router,
+    request: Request,
+    settings: &Settings,
+    record: &mut Record,
+) -> std::thread::Result<Result<Response<Body>>> {
+    match record.traced.as_ref().map(|traced| traced.statements.clone()) {
+        None => AssertUnwindSafe(steps(core, peer, routes, request, settings, record)).catch_unwind().await,
+        // Boxed: its room would be moved with every request that is not.
+        Some(log) => {
+            let steps = AssertUnwindSafe(steps(core, peer, routes, request, settings, record)).catch_unwind();
+            Box::pin(StatementLog::noting(log, steps)).await
+        }
+    }
 }
 
 /// The answer where there is no request: its head was refused, or did not come.

@@ -13,6 +13,7 @@ use crate::{
     state::{App, AppState, Parts, Upstream},
     studio,
     takeover::{self, Predecessor},
+    traces::{self, Traces},
     tracker, uses, work,
     world::World,
 };
@@ -93,6 +94,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
     let threads = usize::try_from(config.auth.concurrent_logins).unwrap_or(usize::MAX);
     let mailer = crate::mail::Mailer::new(&config).doing("cannot send mail")?;
     let passwords = Passwords::start(threads).doing("cannot start the threads that check passwords")?;
+    let traces = Traces::new(&config).doing("cannot export traces (`otlp.endpoint`)")?;
     AppState::new(Parts {
         config,
         world,
@@ -103,6 +105,7 @@ pub async fn assemble(config: Config, world: World, connector: Connector) -> Res
         access_log,
         passwords,
         mailer,
+        traces,
         control: Handle::current(),
         studio_database,
     })
@@ -153,6 +156,7 @@ pub async fn start(app: &App, inherited: Vec<std::net::TcpListener>) -> Result<R
             Some(operations::start(app, listen).await.doing(doing)?)
         }
     };
+    traces::start(app);
     work::start_renewing(app);
     work::start::<tracker::Following>(app);
     hooks::start(app);
@@ -257,6 +261,9 @@ pub async fn stop(app: &App, running: Running) {
     app.shutdown.cancel();
     if tokio::task::spawn_blocking(move || running.edge.join()).await.is_err() {
         tracing::error!("the data plane did not end cleanly");
+    }
+    if let Some(traces) = &app.traces {
+        traces.end();
     }
     let drain = Duration::from_secs(app.config().server.drain_seconds);
     crate::metrics::daily::flush_last(app, drain).await;

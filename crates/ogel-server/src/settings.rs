@@ -50,7 +50,7 @@ impl Deref for Settings {
 }
 
 /// What cannot change while the process runs: sockets that are bound, connections that are in use.
-fn fixed(config: &Config) -> [(&'static str, String); 8] {
+fn fixed(config: &Config) -> [(&'static str, String); 9] {
     let server = &config.server;
     [
         ("server.listen", server.listen.clone()),
@@ -78,6 +78,7 @@ fn fixed(config: &Config) -> [(&'static str, String); 8] {
                 config.studio,
             )
         }),
+        ("otlp", format!("{} {:?}", config.otlp.headers.expose(), config.otlp)),
         ("work.concurrency", config.work.concurrency.to_string()),
         ("redis", format!("{} {:?}", config.redis.url.expose(), config.redis)),
     ]

@@ -21,6 +21,7 @@ use crate::{
     passwords::Passwords,
     secrets::Sealer,
     settings::{Current, Settings},
+    traces::Traces,
     tracker::Tracker,
     uses::Uses,
     work::Work,
@@ -31,14 +32,14 @@ use ogel_api::error::Error;
 use ogel_cache::{Responses, Shared};
 use ogel_ghost::{Ghost, GhostConfig, SetupError};
 use ogel_proxy::{BreakerConfig, Connector, EjectionConfig, Limits, Random, UpstreamConfig, UpstreamError};
-use ogel_store::{Store, StudioDatabase};
+use ogel_store::{StatementLog, Store, StudioDatabase};
 use parking_lot::Mutex;
 use std::{
     future::Future,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -87,6 +88,8 @@ pub struct AppState {
     pub mailer: Mailer,
     /// The few threads that hash passwords.
     pub passwords: Passwords,
+    /// The way to whoever collects traces.
+    pub(crate) traces: Option<Arc<Traces>>,
     /// When credentials were used.
     pub uses: Uses,
     /// Whether load balancers should look elsewhere; a while before [`Self::shutdown`].
@@ -126,6 +129,7 @@ pub struct Parts {
     pub access_log: AccessLog,
     pub passwords: Passwords,
     pub mailer: Mailer,
+    pub traces: Option<Arc<Traces>>,
     pub control: Handle,
     pub studio_database: Option<StudioDatabase>,
 }
@@ -143,6 +147,7 @@ impl AppState {
             access_log,
             passwords,
             mailer,
+            traces,
             control,
             studio_database,
         } = parts;
@@ -167,6 +172,7 @@ impl AppState {
             objects: Objects::default(),
             passwords,
             mailer,
+            traces,
             uses: Uses::default(),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
@@ -252,7 +258,7 @@ impl AppState {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        match self.control.spawn(work).await {
+        match self.spawn(work).await {
             Ok(value) => Ok(value),
             Err(panicked) => Err(Error::internal(panicked).into()),
         }
@@ -264,9 +270,17 @@ impl AppState {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        match AbortOnDropHandle::new(self.control.spawn(work)).await {
+        match AbortOnDropHandle::new(self.spawn(work)).await {
             Ok(value) => Ok(value),
             Err(panicked) => Err(Error::internal(panicked).into()),
+        }
+    }
+
+    /// What the database is asked there belongs to the same request.
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match StatementLog::current() {
+            None => self.control.spawn(work),
+            Some(log) => self.control.spawn(StatementLog::noting(log, work)),
         }
     }
 

@@ -74,7 +74,8 @@ impl Store {
 
 /// Runs `$body` with `$db` bound to a pool for reading. What is dropped in the middle gives its place in the pool back.
 macro_rules! on_read {
-    ($store:expr, $db:ident => $body:expr) => {
+    ($store:expr, $db:ident => $body:expr) => {{
+        let _measured = $crate::statements::Measured::begin(module_path!(), line!());
         match &$store.pool {
             $crate::pool::Pool::Pg(pool) => {
                 let $db = $crate::reading::Reading(pool);
@@ -82,7 +83,7 @@ macro_rules! on_read {
             }
             $crate::pool::Pool::Lite { read: $db, .. } => $body,
         }
-    };
+    }};
 }
 
 /// As `on_read!`, for lists: from the copy where there is one, and from the primary if the copy is not there.
@@ -90,6 +91,7 @@ macro_rules! on_list {
     ($store:expr, $db:ident => $body:expr) => {
         match $store.copy() {
             Some($db) => {
+                let _measured = $crate::statements::Measured::begin(module_path!(), line!());
                 let listed: $crate::Result<_> = async { Ok($body) }.await;
                 match listed {
                     Err($crate::StoreError::Unavailable(_)) => on_read!($store, $db => $body),
@@ -107,7 +109,8 @@ macro_rules! on_list {
 /// What answers with its row is read to the end, with `fetch_all`: SQLite commits after the last row, and the driver's
 /// `fetch_one` and `fetch_optional` stop before, so they would answer with a row although the commit failed.
 macro_rules! on_write {
-    ($store:expr, $db:ident => $body:expr) => {
+    ($store:expr, $db:ident => $body:expr) => {{
+        let _measured = $crate::statements::Measured::begin(module_path!(), line!());
         match &$store.pool {
             $crate::pool::Pool::Pg($db) => {
                 #[allow(dead_code, reason = "only transactions use it")]
@@ -124,7 +127,7 @@ macro_rules! on_write {
                 $body
             }
         }
-    };
+    }};
 }
 pub(crate) use {on_list, on_read, on_write};
 

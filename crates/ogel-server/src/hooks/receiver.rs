@@ -135,15 +135,7 @@ fn admitted(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAdd
 }
 
 fn client(allow_private: Arc<AtomicBool>) -> Result<reqwest::Client, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    // Certificates of the machine that cannot be read are named at start, by the connector.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = crate::outgoing::tls().map_err(|error| error.to_string())?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(Guard(allow_private))

@@ -1,6 +1,9 @@
 //! The last step: the envelope around a failure, the headers every answer has, one log line, the counters.
 
-use super::{RequestContext, cors, trace::Ids};
+use super::{
+    RequestContext, cors,
+    trace::{self, Ids},
+};
 use crate::{
     access_log::Line,
     billing::metering,
@@ -10,6 +13,7 @@ use crate::{
     limits::Verdict,
     resources,
     settings::Settings,
+    traces::{Finished, Traced},
 };
 use axum::{body::Body, extract::MatchedPath};
 use chrono::{DateTime, Utc};
@@ -34,6 +38,8 @@ pub(super) struct Record {
     /// Once the caller is known.
     pub context: Option<RequestContext>,
     pub limit: Option<Verdict>,
+    /// Where traces are exported and this one is.
+    pub traced: Option<Box<Traced>>,
     pub timing: Timings,
     pub at: DateTime<Utc>,
     method: Method,
@@ -82,8 +88,12 @@ impl Timings {
 impl Record {
     pub(super) fn begin<B>(core: &Core, peer: &Peer, request: &Request<B>) -> Self {
         let at = core.app.world.now();
+        let traces = core.app.traces.as_deref();
+        let ids = Ids::new(request.headers(), at, &core.entropy, traces);
+        let traced = traces.filter(|_| ids.is_sampled()).map(|_| Traced::of(request.headers(), trace::parent_of));
         Self {
-            ids: Ids::new(request.headers(), at, &core.entropy),
+            ids,
+            traced,
             client: peer.address,
             noun: resources::noun_of(request.uri().path()),
             context: None,
@@ -150,6 +160,9 @@ pub(super) fn finish(
         headers.insert(SERVER_TIMING, record.timing.header(&mut text, took, upstream));
     }
     log(core, record, &answer, failure.as_deref(), took);
+    if let Some(traced) = &record.traced {
+        export(core, record, traced, &answer, failure.as_deref(), took);
+    }
     core.counters.request(record.noun, answer.status(), took);
     if let Some(noun) = record.noun {
         core.counters.daily.count(record.at, noun, answer.status().as_u16(), took);
@@ -163,12 +176,45 @@ pub(super) fn finish(
     answer
 }
 
-/// One line per request. The route's pattern, never its path or query: those can hold what must not be logged.
-fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&Error>, took: Duration) {
+/// The route's pattern, never its path or query: those can hold what must not be logged.
+fn route_of(record: &Record) -> Option<&str> {
+    let route = record.context.as_ref().and_then(|context| context.route.get()).map(MatchedPath::as_str);
     // What is forwarded has no pattern but its noun.
-    let context = record.context.as_ref();
-    let route = context.and_then(|context| context.route.get()).map(MatchedPath::as_str);
-    let route = route.or_else(|| record.noun.and_then(|place| resources::RESOURCES.get(place)).map(|noun| noun.name));
+    route.or_else(|| record.noun.and_then(|place| resources::RESOURCES.get(place)).map(|noun| noun.name))
+}
+
+/// Leaves what is known for whoever collects traces.
+#[cold]
+fn export(
+    core: &Core,
+    record: &Record,
+    traced: &Traced,
+    answer: &Response<Body>,
+    failure: Option<&Error>,
+    took: Duration,
+) {
+    let (Some(traces), context) = (&core.app.traces, record.context.as_ref()) else { return };
+    traces.take(Finished {
+        traceparent: record.ids.traceparent,
+        parent: traced.parent,
+        request_id: record.ids.request,
+        method: record.method.clone(),
+        route: route_of(record).map(str::to_owned),
+        status: answer.status(),
+        code: failure.map(|failure| failure.code.as_str()),
+        caller: context.and_then(|context| context.identity.caller()).map(|caller| caller.log_id.clone()),
+        at: record.at,
+        started: record.timing.started,
+        took,
+        identified: record.timing.ended[Timing::Auth as usize],
+        attempts: context.map(|context| context.attempts.attempts()).unwrap_or_default(),
+        statements: traced.statements.clone(),
+    });
+}
+
+/// One line per request.
+fn log(core: &Core, record: &Record, answer: &Response<Body>, failure: Option<&Error>, took: Duration) {
+    let (context, route) = (record.context.as_ref(), route_of(record));
     if let Some(failure) = failure
         && failure.code.status().is_server_error()
     {

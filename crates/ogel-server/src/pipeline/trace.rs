@@ -1,6 +1,6 @@
 //! Ids of a request: its own, and the trace it belongs to (W3C Trace Context, level 1).
 
-use crate::world::Entropy;
+use crate::{traces::Traces, world::Entropy};
 use arrayvec::ArrayString;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
@@ -17,7 +17,8 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// `entropy` is the thread's own: these ids need to be distinct, not secret.
-    pub(crate) fn new(headers: &HeaderMap, now: DateTime<Utc>, entropy: &Entropy) -> Self {
+    /// Where traces are exported, they say which of those that begin here are.
+    pub(crate) fn new(headers: &HeaderMap, now: DateTime<Utc>, entropy: &Entropy, traces: Option<&Traces>) -> Self {
         let (mut request, mut traceparent) = (ArrayString::new(), ArrayString::new());
         let millis = now.timestamp_millis().max(0).unsigned_abs();
         let random = (u128::from(entropy.next()) << 64 | u128::from(entropy.next())).to_be_bytes();
@@ -26,23 +27,32 @@ impl Ids {
         request.push_str(std::str::from_utf8(&RequestId(uuid).to_text()).unwrap_or_default());
         let parent = headers.get("traceparent").and_then(parse);
         traceparent.push_str("00-");
-        match parent {
-            Some((trace, _)) => traceparent.push_str(trace),
-            None => push_hex(
-                &mut traceparent,
-                &(u128::from(entropy.next()) << 64 | u128::from(entropy.next()) | 1).to_be_bytes(),
-            ),
-        }
+        let flags = match parent {
+            Some(parent) => {
+                traceparent.push_str(parent.trace);
+                parent.flags
+            }
+            None => {
+                let (high, low) = (entropy.next(), entropy.next() | 1);
+                push_hex(&mut traceparent, &(u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+                if traces.is_none_or(|traces| traces.wants(low)) { "01" } else { "00" }
+            }
+        };
         traceparent.push('-');
         push_hex(&mut traceparent, &(entropy.next() | 1).to_be_bytes());
         traceparent.push('-');
-        traceparent.push_str(parent.map_or("01", |(_, flags)| flags));
+        traceparent.push_str(flags);
         Self { request, traceparent }
     }
 
     /// 32 hexadecimal digits.
     pub(crate) fn trace(&self) -> &str {
         &self.traceparent[3..35]
+    }
+
+    /// The last flag.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.traceparent.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f'])
     }
 }
 
@@ -54,8 +64,20 @@ fn push_hex<const N: usize>(text: &mut ArrayString<N>, bytes: &[u8]) {
     }
 }
 
-/// The trace and the flags of a valid `traceparent`.
-fn parse(value: &HeaderValue) -> Option<(&str, &str)> {
+/// The caller's span.
+pub(crate) fn parent_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent").and_then(parse).map(|parent| parent.span)
+}
+
+/// A valid `traceparent`.
+#[derive(Clone, Copy)]
+struct Parent<'a> {
+    trace: &'a str,
+    span: &'a str,
+    flags: &'a str,
+}
+
+fn parse(value: &HeaderValue) -> Option<Parent<'_>> {
     let mut parts = value.to_str().ok()?.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |text: &str, length| {
@@ -68,7 +90,7 @@ fn parse(value: &HeaderValue) -> Option<(&str, &str)> {
         && is_hex(flags, 2)
         && trace.bytes().any(|b| b != b'0')
         && parent.bytes().any(|b| b != b'0');
-    valid.then_some((trace, flags))
+    valid.then_some(Parent { trace, span: parent, flags })
 }
 
 #[cfg(test)]
@@ -80,7 +102,7 @@ mod tests {
         if let Some(value) = traceparent {
             headers.insert("traceparent", value.parse().unwrap());
         }
-        Ids::new(&headers, DateTime::UNIX_EPOCH, &Entropy::seeded(7))
+        Ids::new(&headers, DateTime::UNIX_EPOCH, &Entropy::seeded(7), None)
     }
 
     #[test]
@@ -88,6 +110,7 @@ mod tests {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let followed = ids(Some(&format!("00-{trace}-00f067aa0ba902b7-00")));
         assert_eq!(followed.trace(), trace);
+        assert!(!followed.is_sampled() && ids(None).is_sampled());
         assert!(followed.traceparent.ends_with("-00") && !followed.traceparent.contains("00f067aa0ba902b7"));
         assert!(followed.request.starts_with("req_") && followed.request.len() == 30);
     }

@@ -51,6 +51,7 @@ mod secrets;
 mod sessions;
 mod sites;
 mod studio_sessions;
+mod traces;
 mod webhook_catalogue;
 mod webhooks;
 

@@ -1,7 +1,10 @@
 //! Every secret that a full run uses, looked for everywhere it could leak to: the log at its most talkative, the access
-//! log, answers, metrics, and the database, as values and as bytes of its files.
+//! log, answers, metrics, traces, and the database, as values and as bytes of its files.
 
-use crate::studio_sessions::{claims, uuid_of};
+use crate::{
+    studio_sessions::{claims, uuid_of},
+    traces::Collector,
+};
 use http::Method;
 use ogel_testkit::{Answer, Database, Repository, TestApp, eventually};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ const ENVIRONMENT: &str = "canary-environment-value-5b7d";
 const IN_URL: &str = "canary-in-a-url-e0a9";
 const IN_REPOSITORY: &str = "canary-in-a-repository-url-31bf";
 const MAIL_PASSWORD: &str = "canary-mail-password-c4e1";
+const COLLECTOR_TOKEN: &str = "canary-collector-token-8e2d";
 const MISTYPED: &str = "ogel_canaryMistypedKey000000000000000000000000000000000000";
 
 /// The real binary, beside a service that shares its database and its Ghost.
@@ -33,7 +37,7 @@ struct Ogeld {
 }
 
 impl Ogeld {
-    async fn start(app: &TestApp) -> Self {
+    async fn start(app: &TestApp, collector: &Collector) -> Self {
         let config = app.app.config();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let access_log = app.folder.path().join("access-of-the-binary.log");
@@ -56,6 +60,8 @@ impl Ogeld {
             .env("OGEL_OPERATIONS_LISTEN", free.to_string())
             .env("OGEL_LOG_ACCESS", &access_log)
             .env("OGEL_LOG", "trace")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
+            .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer%20{COLLECTOR_TOKEN}"))
             .env("OGEL_ALLOW_FILE_URLS", "true")
             .env("OGEL_ALLOW_PRIVATE_HOSTS", "true")
             .env("OGEL_WEBHOOKS_ALLOW_PRIVATE_HOSTS", "true")
@@ -288,7 +294,8 @@ async fn full_run(app: &TestApp, ogeld: &Ogeld, answers: &mut Answers) -> Vec<(&
 
 async fn nothing_leaks(database: Database) {
     let app = TestApp::start(database).await;
-    let ogeld = Ogeld::start(&app).await;
+    let collector = Collector::start().await;
+    let ogeld = Ogeld::start(&app, &collector).await;
     let mut answers = Answers::default();
     let mut secrets = full_run(&app, &ogeld, &mut answers).await;
     let config = app.app.config();
@@ -302,6 +309,7 @@ async fn nothing_leaks(database: Database) {
         ("the secret of Ghost's webhooks", HOOK_SECRET),
         ("Ghost's platform key", config.ghost.api_key.expose()),
         ("the mail server's password", MAIL_PASSWORD),
+        ("the collector's token", COLLECTOR_TOKEN),
         ("an older encryption key", &ogeld.older_key.clone()),
         ("the encryption key", config.secrets.encryption_key.expose()),
     ] {
@@ -316,6 +324,8 @@ async fn nothing_leaks(database: Database) {
     assert!(talk > 100, "the log was not at its most talkative: {talk} of {said} lines\n{log}");
     assert!(access.lines().count() > 30);
 
+    let traces = collector.text();
+    assert!(traces.matches("/api/v2/").count() > 30, "few requests were traced");
     let values: String = app
         .columns()
         .await
@@ -328,6 +338,7 @@ async fn nothing_leaks(database: Database) {
         ("the log", log),
         ("the access log", access),
         ("/metrics", metrics),
+        ("the traces", traces),
         ("the database", values),
         ("an answer", answers.0.join("\n")),
     ];
@@ -358,7 +369,7 @@ async fn nothing_leaks(database: Database) {
             ));
         }
     }
-    for place in ["the log", "the access log", "/metrics", "the database"] {
+    for place in ["the log", "the access log", "/metrics", "the traces", "the database"] {
         let text = &places.iter().find(|(name, _)| *name == place).unwrap().1;
         if text.contains(IN_URL) {
             leaks.push(format!("what stood in a URL stands in {place}"));
