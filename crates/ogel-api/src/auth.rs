@@ -291,6 +291,41 @@ pub struct RevokeRequest {
     pub client_id: Option<String>,
 }
 
+/// A token that is asked about (RFC 7662, 2.1).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct IntrospectRequest {
+    pub token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type_hint: Option<String>,
+}
+
+/// Whether a token works, and for what (RFC 7662, 2.2). The rest is left out where it does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Introspection {
+    pub active: bool,
+    /// Scopes, separated by blanks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// What the program that logged in calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The person's e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    /// When it ends, in seconds since 1970; left out for what has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    /// When the login or the key was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    /// The person's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+}
+
 /// What is wrong, in the words of RFC 6749 and RFC 8628.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct OAuthError {

@@ -278,6 +278,13 @@ pub struct BudgetAlert {
     pub at: Timestamp,
 }
 
+/// Where to go to pay, to change the plan and to see what was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PortalSession {
+    pub url: String,
+}
+
 /// A budget as it is set.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -4,9 +4,9 @@ use crate::{Client, PageQuery, Result};
 use http::Method;
 use ogel_api::{
     auth::{
-        ApiKey, ApiKeyCreated, ApiKeyList, ChangePassword, CurrentSession, DeviceCode, DeviceCodeRequest, LoggedIn,
-        Login, NewApiKey, OAuthError, RevokeRequest, RotateApiKey, Session, SessionList, Signup, Token, TokenRequest,
-        UpdateApiKey,
+        ApiKey, ApiKeyCreated, ApiKeyList, ChangePassword, CurrentSession, DeviceCode, DeviceCodeRequest,
+        IntrospectRequest, Introspection, LoggedIn, Login, NewApiKey, OAuthError, RevokeRequest, RotateApiKey, Session,
+        SessionList, Signup, Token, TokenRequest, UpdateApiKey,
     },
     id::{ApiKeyId, SessionId},
 };
@@ -66,6 +66,11 @@ impl Client {
     /// `POST auth/revoke`: ends the login that a token belongs to.
     pub async fn revoke(&self, asked: &RevokeRequest) -> Result<()> {
         self.send_and_forget(Method::POST, &["auth", "revoke"], asked).await
+    }
+
+    /// `POST auth/introspect`: whether a token of the caller's own works, and for what.
+    pub async fn introspect(&self, asked: &IntrospectRequest) -> Result<Introspection> {
+        self.post(&["auth", "introspect"], asked).await
     }
 
     /// `GET auth/api-keys/self`: the key this client calls with.

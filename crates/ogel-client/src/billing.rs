@@ -4,8 +4,8 @@ use crate::{Client, PageQuery, Result, transport::Call};
 use http::Method;
 use ogel_api::{
     billing::{
-        Billing, Budget, ChangeSubscription, Invoice, InvoiceList, Metric, PlanList, SetBudget, Subscription,
-        SubscriptionPreview, UsageGroup, UsageReport,
+        Billing, Budget, ChangeSubscription, Invoice, InvoiceList, Metric, PlanList, PortalSession, SetBudget,
+        Subscription, SubscriptionPreview, UsageGroup, UsageReport,
     },
     id::{InvoiceId, OrganizationId},
     organizations::Plan,
@@ -48,6 +48,12 @@ impl Client {
     pub async fn preview_subscription(&self, organization: OrganizationId, plan: Plan) -> Result<SubscriptionPreview> {
         let id = organization.to_string();
         self.post(&["organizations", &id, "billing", "subscription", "preview"], &ChangeSubscription { plan }).await
+    }
+
+    /// `POST organizations/{id}/billing/portal-session`: where to pay. Errors: `CONFLICT` where there is no such page.
+    pub async fn create_portal_session(&self, organization: OrganizationId) -> Result<PortalSession> {
+        let path = ["organizations", &organization.to_string(), "billing", "portal-session"];
+        self.post(&path, &serde_json::Map::new()).await
     }
 
     /// `GET organizations/{id}/billing/usage`

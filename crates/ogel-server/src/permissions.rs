@@ -48,6 +48,7 @@ rules! {
     SET_BUDGET = "set_budget", Owner;
     DELETE_BUDGET = "delete_budget", Owner;
     CHANGE_SUBSCRIPTION = "change_subscription", Owner;
+    CREATE_PORTAL_SESSION = "create_portal_session", Owner;
     LIST_INVITATIONS = "list_invitations", Admin;
     CREATE_INVITATION = "create_invitation", Admin;
     RESEND_INVITATION = "resend_invitation", Admin;

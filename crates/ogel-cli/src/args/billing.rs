@@ -27,6 +27,8 @@ pub(crate) enum BillingCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Print the address of the page where an owner pays
+    Portal,
     /// Show what was used, this month or from --from to --to
     Usage {
         /// A day or a time in UTC, like 2026-11-01

@@ -7,7 +7,7 @@ use crate::{
     args::{BillingArgs, BillingCommand, BudgetCommand},
     commands::billing::amount::{bytes, count, duration},
     failure::Failure,
-    lookup, table,
+    lookup, plain, table,
 };
 use ogel_api::{
     billing::{
@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context, args: BillingArgs) -> Result {
     match command {
         BillingCommand::Plans | BillingCommand::Plan => show(context, &client, id).await,
         BillingCommand::Change { plan, yes } => change(context, &client, id, &plan, yes).await,
+        BillingCommand::Portal => portal(context, &client, id).await,
         BillingCommand::Usage { from, to, by } => usage(context, &client, id, (from, to), by.as_deref()).await,
         BillingCommand::Invoices => invoices(context, &client, id).await,
         BillingCommand::Invoice { id: invoice, html } => one_invoice(context, &client, id, &invoice, html).await,
@@ -166,6 +167,11 @@ async fn change(context: &Context, client: &Client, id: OrganizationId, plan: &s
     let changed = client.change_subscription(id, plan).await.map_err(|error| context.explain(error))?;
     context.output.note(&format!("The plan is {} now", changed.plan));
     if context.output.json { context.output.json(&changed) } else { context.output.data(changed.plan.as_str()) }
+}
+
+async fn portal(context: &Context, client: &Client, id: OrganizationId) -> Result {
+    let session = client.create_portal_session(id).await.map_err(|error| context.explain(error))?;
+    if context.output.json { context.output.json(&session) } else { context.output.data(&plain::line(&session.url)) }
 }
 
 async fn usage(

@@ -86,6 +86,7 @@ fn answers(seen: &Seen) -> Reply {
         () if is("GET", "") => Reply::Json(200, billing()),
         () if is("POST", "/subscription/preview") => Reply::Json(200, preview()),
         () if is("PUT", "/subscription") => Reply::Json(200, subscription()),
+        () if is("POST", "/portal-session") => Reply::Json(200, json!({"url": "https://pay.example/1"})),
         () if is("GET", "/usage") => Reply::Json(200, usage()),
         () if is("GET", "/invoices") => {
             Reply::Json(200, json!({"invoices": [invoice()], "pagination": {"nextCursor": null, "hasMore": false}}))
@@ -108,6 +109,7 @@ async fn json_is_what_the_server_said() {
         (&["billing", "plan", "--organization", "a"], billing()),
         (&["billing", "change", "pro"], preview()),
         (&["billing", "change", "pro", "--yes"], subscription()),
+        (&["billing", "portal"], json!({"url": "https://pay.example/1"})),
         (&["billing", "usage", "--by", "day"], usage()),
         (&["billing", "invoices"], json!([invoice()])),
         (&["billing", "invoice", INVOICE], invoice()),

@@ -4,6 +4,8 @@ use crate::{
     ogel::{Ogel, session},
     server::{Reply, Seen, Server},
 };
+use ogel_testkit::eventually;
+use rustix::termios;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
@@ -43,6 +45,13 @@ impl AtTerminal {
             let count = count.unwrap_or_else(|error| panic!("{error} before `{text}`: {}", self.screen));
             self.screen.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
         }
+    }
+
+    /// Waits until what is typed no longer shows.
+    async fn hides(&mut self, prompt: &str) {
+        self.shows(prompt).await;
+        let echoes = || termios::tcgetattr(&self.terminal).unwrap().local_modes.contains(termios::LocalModes::ECHO);
+        eventually("the terminal does not echo", || async { (!echoes()).then_some(()) }).await;
     }
 
     async fn types(&mut self, line: &str) {
@@ -111,11 +120,11 @@ async fn a_password_is_asked_for_twice_and_never_shown() {
     let ogel = Ogel::new();
     let change = async |again: &str| {
         let mut password = AtTerminal::start(&ogel, &server.url, Some("ogels_secret"), &["password"]);
-        password.shows("Current password: ").await;
+        password.hides("Current password: ").await;
         password.types("correct horse").await;
-        password.shows("New password: ").await;
+        password.hides("New password: ").await;
         password.types("battery staple").await;
-        password.shows("New password again: ").await;
+        password.hides("New password again: ").await;
         password.types(again).await;
         password.ends().await
     };

@@ -63,6 +63,20 @@ impl<'a> PaymentProvider<'a> {
         }
     }
 
+    /// Where an owner pays. 409 where somebody collects by hand, with what they say about it.
+    pub(crate) fn portal(&self, organization: OrganizationId) -> Result<String> {
+        match self {
+            Self::Manual { how_to_pay } => {
+                let message = match *how_to_pay {
+                    "" => "there is no payment page; the operators of this server say how to pay".to_owned(),
+                    how_to_pay => format!("there is no payment page; {how_to_pay}"),
+                };
+                Err(Error::new(ErrorCode::Conflict, message).into())
+            }
+            Self::Stripe { .. } => Ok(self.page(organization)),
+        }
+    }
+
     /// The payment page, which tells us later whom the payment was for.
     fn page(&self, organization: OrganizationId) -> String {
         match self {
@@ -266,7 +280,10 @@ mod tests {
     #[test]
     fn who_buys_on_the_payment_page_is_sent_there_by_name() {
         let id: OrganizationId = ORGANIZATION.parse().unwrap();
-        assert!(PaymentProvider::Manual { how_to_pay: "" }.may_change_plan(id).is_ok());
+        let manual = PaymentProvider::Manual { how_to_pay: "to IBAN 1" };
+        assert!(manual.may_change_plan(id).is_ok());
+        let refused = manual.portal(id).unwrap_err();
+        assert_eq!((refused.code(), refused.0.message.ends_with("to IBAN 1")), (ErrorCode::Conflict, true));
         let failure = STRIPE.may_change_plan(id).unwrap_err();
         assert_eq!(failure.code(), ErrorCode::PaymentRequired);
         let message = failure.0.message.to_string();

@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::extract::State;
 use ogel_api::{
-    billing::{Billing, ChangeSubscription, PlanList, Subscription, SubscriptionPreview},
+    billing::{Billing, ChangeSubscription, PlanList, PortalSession, Subscription, SubscriptionPreview},
     error::{Error, ErrorCode},
     id::OrganizationId,
     organizations::Plan,
@@ -31,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_billing))
         .routes(routes!(get_subscription, change_subscription))
         .routes(routes!(preview_subscription))
+        .routes(routes!(create_portal_session))
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_usage_of_organization))
         .routes(routes!(invoices::list_invoices))
@@ -158,6 +159,21 @@ async fn preview_subscription(
         lines,
         next_month: config.plans.plan(to).price,
     }))
+}
+
+/// Where an owner pays and changes the plan, where that is a page of a payment service's. Takes the role owner.
+#[utoipa::path(post, path = "/organizations/{id}/billing/portal-session", operation_id = "create_portal_session",
+    tag = "billing", params(("id" = OrganizationId, Path)),
+    responses((status = 200, body = PortalSession)), security(("bearer" = [])))]
+async fn create_portal_session(
+    State(app): State<App>,
+    caller: Allowed<scope::BillingWrite>,
+    Path(id): Path<OrganizationId>,
+    _: Query<NoParameters>,
+) -> Result<Json<PortalSession>> {
+    organization(&app, &caller.caller, id, rule::CREATE_PORTAL_SESSION).await?;
+    let url = PaymentProvider::of(&app.config()).portal(id)?;
+    Ok(Json(PortalSession { url }))
 }
 
 /// A word this build does not know is no plan to change to.

@@ -137,6 +137,33 @@ on_both! {
         said(&form(&app.anonymous(), "/auth/revoke", &[("token", "ogel_key")]).await, "unsupported_token_type");
     }
 
+    async fn only_its_person_learns_what_a_token_is_good_for(app: TestApp) {
+        let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
+        let tokens = let_in(&app, &ada).await;
+        let access = tokens["access_token"].as_str().unwrap().to_owned();
+        let key = ada.post("/auth/api-keys", json!({ "name": "k", "scopes": ["sites:read"] })).await.expect(201);
+        let key = key["secret"].as_str().unwrap().to_owned();
+        let ask = async |who: &Api, token: &str| form(who, "/auth/introspect", &[("token", token)]).await.expect(200);
+        let me = ada.get("/users/me").await.expect(200);
+        let told = ask(&ada, &access).await;
+        let now = app.app.world.now().timestamp();
+        assert_eq!((&told["active"], &told["sub"], &told["username"]), (&json!(true), &me["id"], &json!("ada@example.com")));
+        assert_eq!((&told["client_id"], &told["exp"], &told["iat"]), (&json!("ogel-cli"), &json!(now + 3600), &json!(now)));
+        assert_eq!(told["scope"], tokens["scope"]);
+        let of_key = ask(&ada, &key).await;
+        assert_eq!((&of_key["active"], &of_key["scope"], of_key.get("exp")), (&json!(true), &json!("sites:read"), None));
+        // Whoever holds somebody else's learns nothing, not even that it is one.
+        let nothing = json!({ "active": false });
+        for token in [&access, &key, "unheard of", "ogel_unheard_of"] {
+            assert_eq!(ask(&eve, token).await, nothing, "{token}");
+        }
+        form(&app.anonymous(), "/auth/introspect", &[("token", &access)]).await.expect_error(401, "UNAUTHENTICATED");
+        app.app.world.clock.advance(TimeDelta::minutes(61));
+        assert_eq!(ask(&ada, &access).await, nothing);
+        form(&app.anonymous(), "/auth/revoke", &[("token", tokens["refresh_token"].as_str().unwrap())]).await.expect(200);
+        assert_eq!(ask(&ada, &access).await, nothing);
+    }
+
     async fn requests_that_make_no_sense_are_refused_as_the_rfcs_say(app: TestApp) {
         let anonymous = app.anonymous();
         said(&form(&anonymous, "/auth/token", &[("grant_type", "password")]).await, "unsupported_grant_type");
@@ -247,6 +274,7 @@ on_both! {
         assert_eq!(found["issuer"], issuer);
         assert_eq!(found["token_endpoint"], format!("{issuer}/api/v2/auth/token"));
         assert_eq!(found["device_authorization_endpoint"], format!("{issuer}/api/v2/auth/device/code"));
+        assert_eq!(found["introspection_endpoint"], format!("{issuer}/api/v2/auth/introspect"));
         assert_eq!(found["grant_types_supported"], json!([GRANT, "refresh_token"]));
     }
 }

@@ -112,7 +112,7 @@ fn number(span: &Span, key: &str) -> i64 {
     }
 }
 
-fn one<'a>(spans: &'a [Span], is_it: impl Fn(&Span) -> bool) -> &'a Span {
+fn one(spans: &[Span], is_it: impl Fn(&Span) -> bool) -> &Span {
     let found: Vec<_> = spans.iter().filter(|span| is_it(span)).collect();
     assert_eq!(found.len(), 1, "{spans:#?}");
     found[0]

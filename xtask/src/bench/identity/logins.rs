@@ -1,7 +1,8 @@
 //! Fifty people log in at once, again and again, while requests are passed on: how long a login takes, and what the others notice.
 //!
 //! A password costs a core for tens of milliseconds. Requests that are passed on come at a fixed rate that leaves the machine time, so
-//! what they wait for is the gateway's threads and not their own crowd.
+//! what they wait for is the gateway's threads and not their own crowd. Then as many come as the machine can serve and more, so that no
+//! core is ever idle: logins still have to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,6 +23,12 @@ const PACE: Duration = Duration::from_millis(5);
 const MORE_MS: f64 = 10.0;
 /// A login that takes longer than this has lost its person.
 const LOGIN_MS: f64 = 5_000.0;
+/// One on a machine that is never idle, with forty-nine others, long before its request is given up.
+const BUSY_LOGIN_MS: f64 = 15_000.0;
+/// Connections over which requests come without a pause.
+const CROWD: usize = 32;
+/// For how long: each of fifty logins has to end in it.
+const BUSY: Duration = Duration::from_secs(12);
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let (gateway, account) = bench.gateway("logins")?;
@@ -34,28 +41,42 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let time = Duration::from_secs(bench.options.seconds.max(3));
     let rounds = bench.options.rounds;
     let (mut alone, mut beside, mut logins) = (Times::default(), Times::default(), Times::default());
+    let (mut crowded, mut late) = (Times::default(), Times::default());
     for _ in 0..rounds {
         alone.round(passed_on(&gateway, &path, &key, time)?, time);
-        let (passed, logged_in) = with_logins(&gateway, &path, &key, time)?;
+        let (passed, logged_in) = with_logins(&gateway, || passed_on(&gateway, &path, &key, time))?;
         beside.round(passed, time);
         logins.round(logged_in, time);
+        let (passed, logged_in) = with_logins(&gateway, || crowd(&gateway, &path, &key))?;
+        crowded.round(passed, BUSY);
+        late.round(logged_in, BUSY);
     }
     let mut section = Section::new(
         format!("{CALLERS} people log in at once, again and again, while requests are passed on"),
         &["", "per second", "p50 ms", "p99 ms"],
     );
-    let (before, meanwhile, login) =
-        (median(alone.p99.clone()), median(beside.p99.clone()), median(logins.p99.clone()));
-    for (name, times) in [("passed on, nobody logs in", alone), ("passed on meanwhile", beside), ("login", logins)] {
+    let [before, meanwhile, login, busy] = [&alone, &beside, &logins, &late].map(|times| median(times.p99.clone()));
+    for (name, times) in [
+        ("passed on, nobody logs in", alone),
+        ("passed on meanwhile", beside),
+        ("login", logins),
+        ("passed on as fast as it goes, meanwhile", crowded),
+        ("login on a machine that is never idle", late),
+    ] {
         let cells = [times.rate, times.p50, times.p99].map(|values| figure(median(values)));
         section.row([vec![name.to_owned()], cells.to_vec()].concat());
     }
     section.at_most("p99 of what is passed on, more than alone", meanwhile - before, MORE_MS, "ms");
     section.at_most("p99 of a login", login, LOGIN_MS, "ms");
+    section.at_most("p99 of a login on a machine that is never idle", busy, BUSY_LOGIN_MS, "ms");
     section.note(format!(
         "passed on: {CONNECTIONS} connections, a request each {} ms, counted from when it was due; medians of {rounds} rounds of {} s",
         PACE.as_millis(),
         time.as_secs()
+    ));
+    section.note(format!(
+        "as fast as it goes: {CROWD} connections, one request behind the other, for {} s",
+        BUSY.as_secs()
     ));
     section.note("every login was answered with a session; one that was refused would have ended the run");
     Ok(section)
@@ -103,8 +124,26 @@ fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> R
     })
 }
 
-/// The same while everybody logs in; and how long that took, each time.
-fn with_logins(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> Result<(Vec<f64>, Vec<f64>)> {
+/// The same without any pause, from so many that no core has time.
+fn crowd(gateway: &Gateway, path: &str, key: &[String]) -> Result<Vec<f64>> {
+    let one = || -> Result<Vec<f64>> {
+        let mut connection = gateway.connect()?;
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while start.elapsed() < BUSY {
+            let begun = Instant::now();
+            let (status, _) = connection.call("GET", path, key, &[])?;
+            if status != 200 {
+                return Err(format!("`{path}` answered {status}"));
+            }
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    };
+    thread::scope(|scope| joined((0..CROWD).map(|_| scope.spawn(one)).collect()))
+}
+
+/// `others` while everybody logs in; and how long that took, each time.
+fn with_logins(gateway: &Gateway, others: impl FnOnce() -> Result<Vec<f64>>) -> Result<(Vec<f64>, Vec<f64>)> {
     let is_over = AtomicBool::new(false);
     let is_over = &is_over;
     thread::scope(|scope| {
@@ -121,7 +160,7 @@ fn with_logins(gateway: &Gateway, path: &str, key: &[String], time: Duration) ->
             }
         };
         let people: Vec<_> = (0..CALLERS).map(|number| scope.spawn(person(number))).collect();
-        let passed = passed_on(gateway, path, key, time);
+        let passed = others();
         is_over.store(true, Ordering::Relaxed);
         Ok((passed?, joined(people)?))
     })

@@ -1,9 +1,11 @@
-//! Login on another device (RFC 8628), and the tokens that follow from it: issued, renewed (RFC 6749), revoked (RFC 7009).
+//! Login on another device (RFC 8628), and the tokens that follow from it: issued, renewed (RFC 6749), revoked (RFC 7009),
+//! and asked about (RFC 7662).
 //!
 //! These operations speak as their RFCs do: forms or JSON come in, names have underscores, failures are
 //! `{"error":"authorization_pending",…}`. Tokens are as opaque as every other session's.
 
 use crate::{
+    caller::{Allowed, scope},
     error::Failure,
     extract::{is_json, read_body},
     pipeline::RequestContext,
@@ -19,7 +21,10 @@ use axum::{
 };
 use chrono::TimeDelta;
 use ogel_api::{
-    auth::{DeviceCode, DeviceCodeRequest, OAuthError, RevokeRequest, Scope, SessionKind, Token, TokenRequest},
+    auth::{
+        DeviceCode, DeviceCodeRequest, IntrospectRequest, Introspection, OAuthError, RevokeRequest, Scope, SessionKind,
+        Token, TokenRequest,
+    },
     error::Error,
     id::SessionId,
 };
@@ -33,7 +38,11 @@ pub(crate) const DEVICE_PAGE: &str = "/device";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(start_device_login)).routes(routes!(issue_token)).routes(routes!(revoke_token))
+    OpenApiRouter::new()
+        .routes(routes!(start_device_login))
+        .routes(routes!(issue_token))
+        .routes(routes!(revoke_token))
+        .routes(routes!(introspect_token))
 }
 
 /// What goes wrong: in the RFCs' words, or in ours where they have none.
@@ -311,15 +320,20 @@ impl Next {
 
     fn answer(self, session: &Session) -> Response {
         let scopes = session.scopes.as_deref().unwrap_or(Scope::ALL);
+        let scope = words(scopes);
         let body = Token {
             access_token: self.token,
             token_type: "Bearer".to_owned(),
             expires_in: self.lasts.num_seconds().unsigned_abs(),
             refresh_token: self.refresh,
-            scope: scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
+            scope,
         };
         secret(StatusCode::OK, &body)
     }
+}
+
+fn words(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// Ends the login that a token belongs to. A token that nobody knows is ended already.
@@ -340,6 +354,49 @@ async fn revoke_token(
     Ok(StatusCode::OK)
 }
 
+/// Whether an access token or API key of the caller's own works, and for what. What is somebody else's is as inactive as what
+/// nobody has.
+#[utoipa::path(post, path = "/auth/introspect", operation_id = "introspect_token", tag = "auth",
+    request_body(content((IntrospectRequest = "application/x-www-form-urlencoded"), (IntrospectRequest = "application/json"))),
+    responses((status = 200, body = Introspection), (status = 400, body = OAuthError)), security(("bearer" = [])))]
+async fn introspect_token(
+    State(app): State<App>,
+    caller: Allowed<scope::UsersRead>,
+    Parameters(asked): Parameters<IntrospectRequest>,
+) -> Result<Response, OAuthFailure> {
+    let (hash, now) = (secrets::token_hash(&asked.token), app.world.now());
+    let found = if asked.token.starts_with(secrets::API_KEY_PREFIX) {
+        app.store.api_key_by_secret(&hash).await?.map(|(key, user)| {
+            let grace = key.old_secret_expires_at.filter(|_| key.secret_hash != hash);
+            (user, None, key.scopes, key.created_at, key.expires_at.into_iter().chain(grace).min())
+        })
+    } else {
+        app.store.session_by_token(&hash).await?.map(|(session, user)| {
+            let ends_at = session.token_expires_at.unwrap_or(session.expires_at).min(session.expires_at);
+            let scopes = session.scopes.unwrap_or_else(|| Scope::ALL.to_vec());
+            (user, session.client_id, scopes, session.created_at, Some(ends_at))
+        })
+    };
+    let body = match found {
+        Some((user, client_id, scopes, began_at, ends_at))
+            if user.id == caller.caller.user.id && ends_at.is_none_or(|at| at > now) =>
+        {
+            Introspection {
+                active: true,
+                scope: Some(words(&scopes)),
+                client_id,
+                username: Some(user.email),
+                token_type: Some("Bearer".to_owned()),
+                exp: ends_at.map(|at| at.timestamp()),
+                iat: Some(began_at.timestamp()),
+                sub: Some(user.id.to_string()),
+            }
+        }
+        _ => Introspection::default(),
+    };
+    Ok(secret(StatusCode::OK, &body))
+}
+
 /// `/.well-known/oauth-authorization-server` (RFC 8414): where programs find all of this.
 pub(crate) async fn metadata(
     State(app): State<App>,
@@ -354,10 +411,13 @@ pub(crate) async fn metadata(
         "device_authorization_endpoint": format!("{api}/auth/device/code"),
         "token_endpoint": format!("{api}/auth/token"),
         "revocation_endpoint": format!("{api}/auth/revoke"),
+        "introspection_endpoint": format!("{api}/auth/introspect"),
         "grant_types_supported": [DEVICE_GRANT, "refresh_token"],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
+        // With a token of the caller's, as for every other call.
+        "introspection_endpoint_auth_methods_supported": ["bearer"],
         "scopes_supported": Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
     });
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body))

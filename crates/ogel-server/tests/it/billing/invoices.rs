@@ -132,6 +132,9 @@ async fn plans_are_bought_on_the_payment_page_and_events_count_once_and_only_sig
     let message = refused.expect_error(402, "PAYMENT_REQUIRED")["message"].to_string();
     assert!(message.contains(&format!("https://pay.example/ogel?client_reference_id={id}")), "{message}");
 
+    let portal = ada.post(&format!("/organizations/{id}/billing/portal-session"), json!({})).await.expect(200);
+    assert_eq!(portal["url"], format!("https://pay.example/ogel?client_reference_id={id}"));
+
     let bought = json!({ "id": "evt_1", "type": "checkout.session.completed", "data": { "object": {
         "client_reference_id": id, "payment_status": "paid", "metadata": { "ogel_plan": "pro" } } } });
     let (text, now) = (bought.to_string(), app.app.world.now().timestamp());
@@ -173,5 +176,9 @@ async fn plans_are_bought_on_the_payment_page_and_events_count_once_and_only_sig
 async fn without_a_payment_service_there_is_no_webhook_of_one() {
     let app = TestApp::start(Database::Sqlite).await;
     tell(&app, "t=1,v1=00", "{}").await.expect_error(404, "NOT_FOUND");
+    let ada = app.sign_up("ada").await;
+    let path = format!("/organizations/{}/billing/portal-session", organization(&ada).await);
+    let refused = ada.post(&path, json!({})).await.expect_error(409, "CONFLICT");
+    assert!(refused["message"].as_str().unwrap().contains("no payment page"), "{refused}");
     app.stop().await;
 }
