@@ -260,7 +260,7 @@ pub struct DeviceCode {
 
 #[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct TokenRequest {
-    /// `urn:ietf:params:oauth:grant-type:device_code` or `refresh_token`.
+    /// `urn:ietf:params:oauth:grant-type:device_code`, `refresh_token`, or `urn:ietf:params:oauth:grant-type:token-exchange`.
     pub grant_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
@@ -268,17 +268,27 @@ pub struct TokenRequest {
     pub device_code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// A session of Studio's, as its cookie holds it (RFC 8693).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:jwt` or `…:access_token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_token_type: Option<String>,
 }
 
-/// A pair of tokens (RFC 6749, 5.1).
+/// A token, and mostly one to renew it with (RFC 6749, 5.1).
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     pub access_token: String,
     pub token_type: String,
     /// Seconds.
     pub expires_in: u64,
-    /// Works once; the answer has the next one.
-    pub refresh_token: String,
+    /// Works once; the answer has the next one. None where the token stands for a session that somebody else keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// What an exchange answers with (RFC 8693, 2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
     pub scope: String,
 }
 

@@ -45,11 +45,11 @@ async fn renew(vault: Vault, api_url: String, refused: String) -> Option<String>
         grant_type: "refresh_token".to_owned(),
         client_id: Some(CLIENT_ID.to_owned()),
         refresh_token: kept.refresh_token,
-        device_code: None,
+        ..TokenRequest::default()
     };
     let new = client.token(&asked).await.ok()?.ok()?;
     let token = new.access_token.clone();
-    let tokens = Tokens { token: new.access_token, refresh_token: Some(new.refresh_token), api_url: kept.api_url };
+    let tokens = Tokens { token: new.access_token, refresh_token: new.refresh_token, api_url: kept.api_url };
     // If it cannot be written, this process still has its token, and the next one logs in again.
     tokio::task::spawn_blocking(move || vault.renew(&config, &tokens)).await.ok();
     Some(token)

@@ -152,6 +152,11 @@ impl StudioAuth {
         may_be.then_some(Candidate { token, name: None })
     }
 
+    /// One that was handed over as such, in whatever form Studio keeps sessions.
+    pub(crate) fn handed_over<'a>(&self, token: &'a str) -> Candidate<'a> {
+        Candidate { token: decoded(token), name: None }
+    }
+
     /// Opens a token and checks what it says of itself.
     pub(crate) fn open(&self, candidate: &Candidate<'_>, now: DateTime<Utc>) -> Result<Opened, Refusal> {
         let Some(keys) = &self.keys else {

@@ -28,7 +28,7 @@ pub(crate) async fn login(context: &Context, args: &LoginArgs) -> Result {
         Some(token) => (token, None),
         None => {
             let tokens = on_another_device(context, args).await?;
-            (tokens.access_token, Some(tokens.refresh_token))
+            (tokens.access_token, tokens.refresh_token)
         }
     };
     let client = ClientConfig { token: Some(token.clone()), ..ClientConfig::new(&settings.api_url) };
@@ -69,7 +69,7 @@ async fn on_another_device(context: &Context, args: &LoginArgs) -> Result<Token>
         grant_type: "urn:ietf:params:oauth:grant-type:device_code".to_owned(),
         client_id: asked.client_id,
         device_code: Some(code.device_code),
-        refresh_token: None,
+        ..TokenRequest::default()
     };
     let deadline = Instant::now() + Duration::from_secs(code.expires_in);
     let mut wait = Duration::from_secs(code.interval.clamp(1, 60));

@@ -275,6 +275,6 @@ on_both! {
         assert_eq!(found["token_endpoint"], format!("{issuer}/api/v2/auth/token"));
         assert_eq!(found["device_authorization_endpoint"], format!("{issuer}/api/v2/auth/device/code"));
         assert_eq!(found["introspection_endpoint"], format!("{issuer}/api/v2/auth/introspect"));
-        assert_eq!(found["grant_types_supported"], json!([GRANT, "refresh_token"]));
+        assert_eq!(found["grant_types_supported"], json!([GRANT, "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]));
     }
 }

@@ -314,6 +314,40 @@ with_studio_on_both! {
         assert_eq!(seen.len(), 1, "{seen:?}");
     }
 
+    async fn a_session_of_studios_is_exchanged_for_a_token_that_ends_no_later(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let id = uuid_of(&ada).await;
+        let exchange = async |token: &str| {
+            let body = json!({
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": token,
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "client_id": "studio",
+            });
+            app.anonymous().post("/auth/token", body).await
+        };
+        let now = app.app.world.now().timestamp();
+        let short = token(&claims(&app, &id, &json!({ "exp": now + 600 })));
+        let tokens = exchange(&short).await.expect(200);
+        assert_eq!((&tokens["token_type"], tokens.get("refresh_token")), (&json!("Bearer"), None));
+        assert_eq!(tokens["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
+        // With the leeway that clocks have.
+        assert!((600..=615).contains(&tokens["expires_in"].as_u64().unwrap()), "{tokens}");
+        let program = app.anonymous().with_token(tokens["access_token"].as_str());
+        let session = program.get("/auth/session").await.expect(200);
+        assert_eq!((&session["method"], &session["sessionKind"]), (&json!("session"), &json!("cli")));
+        assert!(!session["scopes"].as_array().unwrap().contains(&json!("admin")));
+        assert_eq!(uuid_of(&program).await, id);
+        let long = exchange(&token(&claims(&app, &id, &json!({})))).await.expect(200);
+        assert_eq!(long["expires_in"], 3600);
+        for wrong in ["x", &format!("{short}x"), &token(&claims(&app, &id, &json!({ "exp": now - 60 })))] {
+            assert_eq!(exchange(wrong).await.expect(400)["error"], "invalid_grant", "{wrong}");
+        }
+        // Ended there, it is worth nothing here.
+        app.anonymous().with_token(Some(&short)).post("/auth/logout", json!({})).await.expect(204);
+        assert_eq!(exchange(&short).await.expect(400)["error"], "invalid_grant");
+        app.app.world.clock.advance(chrono::TimeDelta::seconds(616));
+        program.get("/users/me").await.expect_error(401, "CREDENTIAL_EXPIRED");
+    }
+
     async fn a_new_secret_counts_from_the_next_request_on_beside_the_old_one(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let all = claims(&app, &uuid_of(&ada).await, &json!({}));

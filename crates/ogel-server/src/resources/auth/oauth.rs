@@ -1,4 +1,5 @@
-//! Login on another device (RFC 8628), and the tokens that follow from it: issued, renewed (RFC 6749), revoked (RFC 7009),
+//! Login on another device (RFC 8628), and the tokens that follow from it: issued, renewed (RFC 6749), exchanged for
+//! a session of Studio's (RFC 8693), revoked (RFC 7009),
 //! and asked about (RFC 7662).
 //!
 //! These operations speak as their RFCs do: forms or JSON come in, names have underscores, failures are
@@ -11,6 +12,7 @@ use crate::{
     pipeline::RequestContext,
     secrets,
     state::App,
+    studio::{self, Opened},
     uses::session_lasts,
 };
 use axum::{
@@ -35,6 +37,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Where the confirmation page is.
 pub(crate) const DEVICE_PAGE: &str = "/device";
+const EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const TOKEN_TYPES: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", ACCESS_TOKEN];
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -215,9 +220,19 @@ async fn issue_token(
             let token = asked.refresh_token.ok_or(Said("invalid_request", "`refresh_token` is missing"))?;
             refresh(&app, &context, &token, client.as_deref()).await
         }
+        EXCHANGE_GRANT => {
+            let token = asked.subject_token.ok_or(Said("invalid_request", "`subject_token` is missing"))?;
+            if !asked.subject_token_type.is_some_and(|kind| TOKEN_TYPES.contains(&kind.as_str())) {
+                return Err(Said(
+                    "invalid_request",
+                    "`subject_token_type` takes `urn:ietf:params:oauth:token-type:jwt`",
+                ));
+            }
+            exchange(&app, &context, &headers, &token, client).await
+        }
         _ => Err(Said(
             "unsupported_grant_type",
-            "`grant_type` takes `urn:ietf:params:oauth:grant-type:device_code` or `refresh_token`",
+            "`grant_type` takes `urn:ietf:params:oauth:grant-type:device_code`, `refresh_token`, or `…:token-exchange`",
         )),
     }
 }
@@ -266,6 +281,61 @@ async fn redeem(
         return Err(UNKNOWN);
     }
     Ok(next.answer(&session))
+}
+
+/// A token of ours for a session of Studio's, for programs that its cookie does not reach. It ends with that session at the
+/// latest, and is not renewed: whoever needs another one shows that the session still holds.
+async fn exchange(
+    app: &App,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    token: &str,
+    client_id: Option<String>,
+) -> Result<Response, OAuthFailure> {
+    const UNKNOWN: OAuthFailure = Said("invalid_grant", "this is no session of Studio's that holds here");
+    let (now, opened) = {
+        let settings = app.config();
+        let Some(studio) = &settings.studio_auth else {
+            return Err(Said(
+                "unsupported_grant_type",
+                "this server knows no sessions of Studio's (`studio_sessions`)",
+            ));
+        };
+        let now = app.world.now();
+        let opened = studio.open(&studio.handed_over(token), now).map_err(|_| UNKNOWN)?;
+        (now, (opened, studio.unknown))
+    };
+    let caller = match opened {
+        (Opened::Claims(claims), unknown) => studio::look_up(app, &claims, unknown).await?,
+        (Opened::Row(token), unknown) => studio::look_up_row(app, &token, unknown).await?,
+    };
+    let caller = caller.filter(|caller| caller.expires_at.is_none_or(|at| at > now)).ok_or(UNKNOWN)?;
+    let next = Next::new(app);
+    let ends_at = caller.expires_at.into_iter().chain([next.hashes.token_expires_at]).min().unwrap_or(now);
+    let session = Session {
+        id: SessionId(app.world.uuid()),
+        user_id: caller.user.id,
+        token_hash: next.hashes.token_hash,
+        kind: SessionKind::Cli,
+        client_id,
+        scopes: Some(Scope::ALL.iter().copied().filter(|scope| *scope != Scope::Admin).collect()),
+        ip: Some(context.client),
+        user_agent: super::user_agent(headers),
+        created_at: now,
+        expires_at: ends_at,
+        token_expires_at: Some(ends_at),
+        last_seen_at: now,
+    };
+    app.store.create_session(&context.act(&app.world, Actor::User(caller.user.id)), &session).await?;
+    let body = Token {
+        access_token: next.token,
+        token_type: "Bearer".to_owned(),
+        expires_in: (ends_at - now).num_seconds().unsigned_abs(),
+        refresh_token: None,
+        issued_token_type: Some(ACCESS_TOKEN.to_owned()),
+        scope: words(session.scopes.as_deref().unwrap_or_default()),
+    };
+    Ok(secret(StatusCode::OK, &body))
 }
 
 async fn refresh(
@@ -325,7 +395,8 @@ impl Next {
             access_token: self.token,
             token_type: "Bearer".to_owned(),
             expires_in: self.lasts.num_seconds().unsigned_abs(),
-            refresh_token: self.refresh,
+            refresh_token: Some(self.refresh),
+            issued_token_type: None,
             scope,
         };
         secret(StatusCode::OK, &body)
@@ -412,7 +483,7 @@ pub(crate) async fn metadata(
         "token_endpoint": format!("{api}/auth/token"),
         "revocation_endpoint": format!("{api}/auth/revoke"),
         "introspection_endpoint": format!("{api}/auth/introspect"),
-        "grant_types_supported": [DEVICE_GRANT, "refresh_token"],
+        "grant_types_supported": [DEVICE_GRANT, "refresh_token", EXCHANGE_GRANT],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
