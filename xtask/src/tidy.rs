@@ -1,7 +1,7 @@
 //! The rules that no compiler knows: every source file opens with what it is for, and nothing that belongs to one
 //! person's machine or to a list of good intentions is committed. File sizes are shown, not judged.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::workspace::Workspace;
 use crate::{Result, shell};
@@ -34,6 +34,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result {
             sizes.push((text.lines().count(), name));
         }
     }
+    faults.extend(repeated_decisions(names.split_terminator('\0')));
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     println!("the ten largest source files (lines):");
     for (lines, name) in sizes.iter().take(10) {
@@ -62,6 +63,18 @@ fn faults_of(name: &str, text: &str) -> Vec<String> {
     faults
 }
 
+/// Decisions are named by their number, so that two may not share one.
+fn repeated_decisions<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = BTreeMap::new();
+    let decisions = names.filter_map(|name| Some((name.strip_prefix("docs/adr/")?.get(..4)?, name)));
+    decisions
+        .filter_map(|(number, name)| {
+            let before = seen.insert(number, name)?;
+            Some(format!("{name}: `{before}` has the same number; take the next one that is free"))
+        })
+        .collect()
+}
+
 /// Whether the text occurs other than as the middle of a longer word or path (`homework/`, `{data}/work/`).
 fn stands_alone(line: &str, forbidden: &str) -> bool {
     line.match_indices(forbidden).any(|(at, _)| {
@@ -73,6 +86,13 @@ fn stands_alone(line: &str, forbidden: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_decisions_with_one_number_are_named() {
+        let faults = |names: &[&'static str]| repeated_decisions(names.iter().copied()).len();
+        assert_eq!(faults(&["docs/adr/0001-a.md", "docs/adr/0002-b.md", "docs/a.md"]), 0);
+        assert_eq!(faults(&["docs/adr/0001-a.md", "docs/adr/0001-b.md"]), 1);
+    }
 
     #[test]
     fn a_file_without_an_opening_is_named() {

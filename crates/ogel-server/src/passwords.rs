@@ -3,7 +3,7 @@
 //!
 //! The first threads run when nothing else wants their core, and whoever else wakes up has it at once. On a machine that is busy
 //! all the time that could be never; so a job that is not done after [`IDLE_PATIENCE`] is begun a second time on threads that only
-//! stand back, and the first answer counts (ADR 37).
+//! stand back, and the first answer counts (ADR 34).
 //!
 //! Both queues are short. Who finds theirs full waits a while, and is then told to come back. Memory is bounded by the number of
 //! threads: a job takes what argon2 takes while it runs, and next to nothing while it waits.
