@@ -11,7 +11,7 @@ use cargo_metadata::Message;
 use crate::postgres::{self, Cluster};
 use crate::redis::{self, Server};
 use crate::workspace::Workspace;
-use crate::{Result, chaos, fuzz, generate, preflight, shell, supply_chain, tidy};
+use crate::{Result, chaos, fuzz, generate, models, preflight, shell, supply_chain, tidy, valkey};
 
 type Step = fn(&mut Check) -> Result;
 
@@ -24,7 +24,9 @@ const STEPS: &[(&str, Step)] = &[
     ("PostgreSQL", Check::start_postgres),
     ("Redis", Check::start_redis),
     ("tests", Check::test),
+    ("Valkey", Check::valkey),
     ("chaos", Check::chaos),
+    ("models", |check| models::run(&check.workspace)),
     ("fuzz targets", |check| fuzz::run(&check.workspace, 5)),
     ("generated files", |check| generate::check(&check.workspace, check.ogeld.as_deref())),
     ("supply chain", Check::supply_chain),
@@ -113,6 +115,11 @@ impl Check {
         // Plain `cargo test`: a faster runner would be one more thing to install.
         let mut command = self.workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
         shell::run(command.env(postgres::URL_VARIABLE, &cluster.url).env(redis::URL_VARIABLE, &redis.url))
+    }
+
+    fn valkey(&mut self) -> Result {
+        self.notes.extend(valkey::test(&self.workspace)?);
+        Ok(())
     }
 
     /// The short form; RELIABILITY.md is made by the long one.

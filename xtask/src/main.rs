@@ -10,6 +10,7 @@ mod cluster;
 mod fuzz;
 mod generate;
 mod http;
+mod models;
 mod postgres;
 mod preflight;
 mod redis;
@@ -18,6 +19,7 @@ mod shell;
 mod supply_chain;
 mod tidy;
 mod tools;
+mod valkey;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ Usage: cargo xtask <CHORE>
 
   ci                   the whole check, as it runs before every merge (short form: `cargo ci`)
   fuzz [SECONDS]       run every fuzz target for so long (default 60)
+  models               search the models of what threads share without a lock
   bench [OPTION…]      figures beside nginx, HAProxy and Caddy, into BENCHMARKS.md (`bench --help`)
   cluster              three ogeld on one PostgreSQL, one Redis and one Ghost behind HAProxy, until Ctrl-C
   chaos [OPTION…]      kill, stall and starve them, and count what got lost (`chaos --help`)
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         }
         ["chaos", options @ ..] => Workspace::load().and_then(|workspace| chaos::run(&workspace, options)),
         ["ci"] => Workspace::load().and_then(ci::run),
+        ["models"] => Workspace::load().and_then(|workspace| models::run(&workspace)),
         ["fuzz"] => Workspace::load().and_then(|workspace| fuzz::run(&workspace, 60)),
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => Workspace::load().and_then(|workspace| fuzz::run(&workspace, seconds)),

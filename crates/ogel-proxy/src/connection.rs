@@ -31,11 +31,13 @@ thread_local! {
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) alarm: Alarm,
+    /// No further request is sent on it from then on.
+    pub(crate) until: Instant,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, alarm: Alarm(None) }
+    pub(crate) fn new(stream: Stream, until: Instant) -> Self {
+        Self { stream, alarm: Alarm(None), until }
     }
 
     /// The next piece; an empty one is the end. `much`: whether a large piece is expected.
@@ -98,7 +100,7 @@ mod tests {
 
     fn pair() -> (Connection, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 10);
-        (Connection::new(Stream::Boxed(Box::new(ours))), theirs)
+        (Connection::new(Stream::Boxed(Box::new(ours)), Instant::now() + Duration::from_secs(60)), theirs)
     }
 
     #[tokio::test]

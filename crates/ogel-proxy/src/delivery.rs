@@ -114,7 +114,9 @@ async fn open(upstream: &Inner, at: usize) -> Result<Connection, UpstreamError> 
     let address = &upstream.addresses.all()[at];
     let stream = upstream.connector.open(&address.base, upstream.limits.connect_timeout).await?;
     address.pool.count_opened();
-    Ok(Connection::new(stream))
+    // Those that were opened together are not to end together.
+    let spread = (upstream.addresses.random() >> 11) as f64 / (1_u64 << 53) as f64;
+    Ok(Connection::new(stream, Instant::now() + upstream.limits.max_age.mul_f64(1.0 - 0.25 * spread)))
 }
 
 fn whole(

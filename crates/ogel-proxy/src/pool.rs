@@ -1,5 +1,5 @@
 //! The idle connections of one upstream: last in, first out, so that a quiet hour leaves the few that are needed and
-//! lets the others expire. A connection is here only while nobody uses it.
+//! lets the others expire. A connection is here only while nobody uses it, and not beyond its age.
 //!
 //! One list per address of an [`crate::Upstream`], which belongs to one data-plane thread (or to the control plane): the
 //! mutex is there for the type checker and is not contended. It is never held across an await. While the list is not
@@ -63,7 +63,7 @@ impl Pool {
                 idle.clear();
                 return None;
             }
-            if newest.connection.is_silent() {
+            if now < newest.connection.until && newest.connection.is_silent() {
                 return Some(newest.connection);
             }
         }
@@ -73,6 +73,9 @@ impl Pool {
     /// after the idle ones yet.
     fn put(&self, connection: Connection, now: Instant) -> bool {
         if self.limits.max_idle_per_thread == 0 {
+            return false;
+        }
+        if now >= connection.until {
             return false;
         }
         let mut idle = self.idle.lock();
@@ -92,7 +95,9 @@ impl Pool {
         let now = Instant::now();
         let mut idle = self.idle.lock();
         idle.retain_mut(|idle| {
-            now.saturating_duration_since(idle.since) < self.limits.idle_timeout && idle.connection.is_silent()
+            now.saturating_duration_since(idle.since) < self.limits.idle_timeout
+                && now < idle.connection.until
+                && idle.connection.is_silent()
         });
         // Under the lock, so that whoever adds one now starts the next sweeper.
         self.is_swept.store(!idle.is_empty(), Ordering::Relaxed);

@@ -39,6 +39,9 @@ pub struct Limits {
     pub request_idle_timeout: Duration,
     /// How long an idle connection is kept: below what the upstream keeps it, or requests meet closed connections.
     pub idle_timeout: Duration,
+    /// How long a connection is used at most, up to a quarter less by chance: the next one goes to where the name points by
+    /// then. A request under way on it is not cut off.
+    pub max_age: Duration,
     /// For each address.
     pub max_idle_per_thread: usize,
     /// For [`Upstream::send_buffered`].
@@ -55,6 +58,7 @@ impl Default for Limits {
             body_idle_timeout: Duration::from_secs(60),
             request_idle_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(45),
+            max_age: Duration::from_secs(300),
             max_idle_per_thread: 64,
             max_response_bytes: 4 << 20,
             max_head_bytes: 32 << 10,

@@ -221,6 +221,9 @@ settings! {
         max_in_flight_per_thread: u64 = 2048, env "OGEL_MAX_IN_FLIGHT_PER_THREAD";
         /// Whether answers carry `Server-Timing` with what each part of the work took.
         server_timing: bool = true, env "OGEL_SERVER_TIMING";
+        /// Seconds a connection to Ghost or to Studio's backend is used at most, up to a quarter less by chance. After that
+        /// their names are looked up again, so one that has moved is found however busy its connections are.
+        upstream_connection_seconds: u64 = 300, env "OGEL_UPSTREAM_CONNECTION_SECONDS";
         /// Seconds between `/ready` saying no and the listeners closing, for load balancers to look elsewhere.
         unready_seconds: u64 = 0, env "OGEL_UNREADY_SECONDS";
         /// Seconds that requests in flight get to finish after SIGTERM or Ctrl-C.

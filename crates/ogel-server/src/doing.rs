@@ -7,6 +7,7 @@ use crate::{
     bridge::STEP,
     error::{Failure, Result},
     purge,
+    responses::{self, DEPLOYMENTS_AND_BUILDS, EVERYTHING},
     state::App,
     submission,
     work::{self, Doer, Outcome},
@@ -145,6 +146,7 @@ impl Operating {
             (OperationKind::DeleteDeployment, Some(row)) => {
                 app.bridge.delete_deployment(&row).await?;
                 app.store.end_deployment_deletion(job, &operation, row.id, now).await?;
+                responses::changed(app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
                 return Ok(());
             }
             (OperationKind::WithdrawDeployment, Some(row)) => withdraw(app, &row).await?,
@@ -206,6 +208,7 @@ async fn promote(
     if app.store.promote(&promotion).await?.is_none() {
         return Err(Failure::new(ErrorCode::Conflict, "the deployment cannot be in production any more"));
     }
+    responses::changed(app, row.project_id, EVERYTHING).await;
     settle(app, row.project_id).await
 }
 

@@ -9,7 +9,8 @@
 //! - [`callers`], [`uses`], [`passwords`]: who calls, from memory; when they last did; the threads that hash
 //! - [`bridge`]: Studio's people and projects as Ghost knows them; [`submission`] and [`tracker`]: how a deployment gets
 //!   to Ghost and how its status comes back; `doing.rs`, `changes.rs` and `departed.rs`: what else is asked of Ghost; [`work`]: jobs that outlive a process; [`logs`]: build log streams
-//! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id
+//! - [`access`], `acting.rs` and [`objects`]: what is Ghost's and only passed on: who may, as whom, under which id; [`places`]:
+//!   where a deployment is; `responses.rs`: answers that are kept
 //! - [`hooks`]: what Ghost tells us, and what we tell the platform's users
 //! - [`studio`]: sessions of Studio's own login
 //! - [`billing`]: plans, metering, invoices, budgets
@@ -53,6 +54,7 @@ mod outgoing;
 pub mod passwords;
 pub mod permissions;
 pub mod pipeline;
+pub mod places;
 pub mod purge;
 mod reconciler;
 mod reload;

@@ -7,6 +7,7 @@
 mod overrides;
 mod share;
 mod window;
+mod word;
 
 pub(crate) use overrides::follow;
 pub use overrides::{HolderKind, parse_holder};

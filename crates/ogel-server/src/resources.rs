@@ -51,6 +51,8 @@ pub enum Cache {
     Never,
     /// Kept for `cache.fresh_seconds`, by project, role and question, and until something under this tag changes.
     Kept(&'static str),
+    /// The same of one thing; lists are made for each request.
+    OneKept(&'static str),
 }
 
 impl Cache {
@@ -59,6 +61,7 @@ impl Cache {
         match self {
             Self::Never => "",
             Self::Kept(_) => "; reads are kept for some seconds, see `X-Cache`",
+            Self::OneKept(_) => "; reads of one are kept for some seconds, see `X-Cache`",
         }
     }
 }
@@ -100,6 +103,11 @@ impl Resource {
         Self { cache: Cache::Kept(self.name), ..self }
     }
 
+    /// One whose lists are not kept, while reads of one thing are.
+    const fn one_kept(self) -> Self {
+        Self { cache: Cache::OneKept(self.name), ..self }
+    }
+
     const fn and_data_plane(self, data_plane: fn() -> OpenApiRouter<App>) -> Self {
         Self { data_plane, ..self }
     }
@@ -117,9 +125,11 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("invitations", Plan::Native, organizations::invitations::routes),
     Resource::new("projects", Plan::Native, projects::routes),
     Resource::new("deployments", Plan::Hybrid, deployments::routes)
-        .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)]),
+        .with_classes(&[("", Class::Deploy), ("redeploy", Class::Deploy)])
+        .and_data_plane(deployments::data_plane)
+        .one_kept(),
     Resource::new("operations", Plan::Native, operations::routes),
-    Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane),
+    Resource::new("builds", Plan::Hybrid, builds::routes).and_data_plane(builds::data_plane).one_kept(),
     Resource::new("sites", Plan::Proxied, sites::routes).and_data_plane(sites::data_plane).kept(),
     Resource::new("domains", Plan::Proxied, domains::routes).and_data_plane(domains::data_plane).kept(),
     // Ghost reports from few addresses, and as often as builds change; a payment service does as well.
@@ -139,8 +149,10 @@ pub(crate) const fn tag_of(noun: &str) -> &'static str {
     let mut place = 0;
     while place < RESOURCES.len() {
         if is_same(RESOURCES[place].name.as_bytes(), noun.as_bytes()) {
-            let Cache::Kept(tag) = RESOURCES[place].cache else { panic!("the table keeps no answers about this noun") };
-            return tag;
+            match RESOURCES[place].cache {
+                Cache::Kept(tag) | Cache::OneKept(tag) => return tag,
+                Cache::Never => panic!("the table keeps no answers about this noun"),
+            }
         }
         place += 1;
     }

@@ -1,4 +1,5 @@
-//! Reads that are asked of Ghost, kept for some seconds: here, and through Redis for all replicas (`ogel_cache::Responses`).
+//! Reads that are asked of Ghost, or of the database again and again, kept for some seconds: here, and through Redis for all
+//! replicas (`ogel_cache::Responses`).
 //!
 //! A handler has decided what the caller may see before it comes here, and names the project as the tenant and the role as
 //! the class: nothing is found across either. Whatever changes something calls [`changed`].
@@ -31,6 +32,12 @@ pub(crate) const SITES: Tags = &[tag_of("sites")];
 pub(crate) const DOMAINS: Tags = &[tag_of("domains")];
 /// A site that goes takes its place in domains with it.
 pub(crate) const SITES_AND_DOMAINS: Tags = &[SITES[0], DOMAINS[0]];
+pub(crate) const DEPLOYMENTS: Tags = &[tag_of("deployments")];
+pub(crate) const BUILDS: Tags = &[tag_of("builds")];
+/// What a change of a deployment ends. Of all the project's: one that goes into production replaces another.
+pub(crate) const DEPLOYMENTS_AND_BUILDS: Tags = &[DEPLOYMENTS[0], BUILDS[0]];
+/// What the end of a build may change.
+pub(crate) const EVERYTHING: Tags = &[SITES[0], DOMAINS[0], DEPLOYMENTS[0], BUILDS[0]];
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(crate) const CONSISTENCY: HeaderName = HeaderName::from_static("x-ogel-consistency");
@@ -164,6 +171,21 @@ pub(crate) async fn answer(
         }
         (Err(failure), _) => Err(crate::bridge::shared(failure)),
     }
+}
+
+/// The same of what is in the database: whoever has a token that says nothing of this project's kept answers has changed
+/// something there, and reads it anew.
+pub(crate) async fn answer_of_database(
+    app: &App,
+    mut wish: Wish,
+    access: &Access,
+    tags: Tags,
+    question: String,
+    read: impl Future<Output = Result<Response<Body>>> + Send + 'static,
+) -> Result<Response<Body>> {
+    let scope = scope_of(access.project.id);
+    wish.is_new |= wish.token.as_ref().is_some_and(|token| token.scope() != &*scope);
+    answer(app, wish, access, tags, question, read).await
 }
 
 /// Gets a newer one beside the request, on the thread that has the connections for it.

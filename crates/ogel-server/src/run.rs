@@ -18,7 +18,7 @@ use crate::{
     world::World,
 };
 use ogel_ghost::GhostConfig;
-use ogel_proxy::Connector;
+use ogel_proxy::{Connector, Limits};
 use ogel_store::{Act, Store, StoreConfig};
 use std::{
     net::SocketAddr,
@@ -121,6 +121,10 @@ pub(crate) fn upstream_of(config: &Config, world: &World, connector: Connector) 
         more_base_urls: urls.collect(),
         response_format: config.ghost.response_format.clone(),
         call_timeout: Duration::from_secs(config.ghost.timeout_seconds.max(1)),
+        limits: Limits {
+            max_age: Duration::from_secs(config.server.upstream_connection_seconds.max(1)),
+            ..Limits::default()
+        },
         ..GhostConfig::new(first, ogel_ghost::Secret::new(config.ghost.api_key.expose()))
     };
     Upstream { config: ghost, connector, random: Arc::new(move || entropy.next()) }

@@ -19,6 +19,7 @@ use crate::{
     metrics::{self, Counters},
     objects::Objects,
     passwords::Passwords,
+    places::Places,
     secrets::Sealer,
     settings::{Current, Settings},
     traces::Traces,
@@ -54,7 +55,7 @@ pub struct AppState {
     pub store: Store,
     /// What replicas share.
     pub shared: Shared,
-    /// Answers of Ghost's, for a moment.
+    /// Answers of Ghost's and the database's, for a moment.
     pub responses: Arc<Responses>,
     /// The day's figures on their way to where they are kept.
     pub(crate) daily: tokio::sync::Mutex<metrics::daily::Collected>,
@@ -77,6 +78,8 @@ pub struct AppState {
     pub accesses: Accesses,
     /// Which of Ghost's sites and domains has which id of ours.
     pub objects: Objects,
+    /// Which project deployments and builds are in.
+    pub places: Places,
     pub limiter: Limiter,
     pub hooks: Hooks,
     pub access_log: AccessLog,
@@ -170,6 +173,7 @@ impl AppState {
             accesses: Accesses::new(identities.clone()),
             identities,
             objects: Objects::default(),
+            places: Places::default(),
             passwords,
             mailer,
             traces,
@@ -240,6 +244,7 @@ impl AppState {
             first_byte_timeout: Duration::from_secs(studio.timeout_seconds.max(1)),
             body_idle_timeout: Duration::from_secs(studio.idle_seconds.max(1)),
             request_idle_timeout: Duration::from_secs(config.server.stall_timeout_seconds.max(1)),
+            max_age: Duration::from_secs(config.server.upstream_connection_seconds.max(1)),
             ..Limits::default()
         };
         let upstream = UpstreamConfig {

@@ -3,11 +3,11 @@
 
 use crate::{
     Result, Store,
-    pool::{Pool, on_read, on_write},
+    pool::{Pool, on_write},
 };
 use chrono::{DateTime, Utc};
 use sqlx::{postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Changes taken at once. Who has missed more may as well forget everything.
@@ -27,37 +27,42 @@ pub enum IdentityNews {
 /// One reader's place in the feed. It has a connection of its own, so that it never waits behind requests.
 pub struct IdentityFeed {
     store: Store,
-    /// Changes before it were told.
-    position: Option<i64>,
-    /// Those after it that were told as well.
-    told: HashSet<i64>,
+    /// What the last good look saw: a snapshot of PostgreSQL's, or the number of SQLite's next change.
+    position: Option<String>,
 }
+
+/// `$1` what the last look saw, `$2` how many at most. One row at least, with what this one sees. PostgreSQL numbers changes
+/// before they commit, so what is new is what its snapshot then did not show: nothing is missed and nothing comes twice,
+/// however long some transaction, perhaps of another database, stays open.
+const NEWS_PG: &str = "SELECT pg_current_snapshot()::text AS seen, c.n, c.subject FROM (SELECT 1) AS one \
+     LEFT JOIN identity_changes c ON c.position >= pg_snapshot_xmin($1::text::pg_snapshot)::text::bigint \
+     AND NOT pg_visible_in_snapshot(c.position::text::xid8, $1::text::pg_snapshot) LIMIT $2";
+const NEWS_LITE: &str = "SELECT CAST(h.position AS TEXT) AS seen, c.n, c.subject FROM identity_horizon h \
+     LEFT JOIN identity_changes c ON c.n >= CAST($1 AS INTEGER) LIMIT $2";
 
 impl IdentityFeed {
     /// What changed since the last look. The first one says [`IdentityNews::Everything`]. After an error the next look
     /// goes on where the last good one ended.
     pub async fn look(&mut self) -> Result<IdentityNews> {
         let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
+        let before = self.position.as_deref();
         let look = async {
-            Ok::<Vec<(i64, Option<i64>, Option<Uuid>)>, sqlx::Error>(on_read!(self.store, db => sqlx::query_as(
-                "SELECT h.position, c.n, c.subject FROM identity_horizon h \
-                 LEFT JOIN identity_changes c ON c.position >= COALESCE($1, h.position) ORDER BY c.n DESC LIMIT $2")
-                .bind(self.position).bind(limit).fetch_all(db).await?))
+            Ok::<Vec<(String, Option<i64>, Option<Uuid>)>, sqlx::Error>(match &self.store.pool {
+                Pool::Pg(db) => sqlx::query_as(NEWS_PG).bind(before).bind(limit).fetch_all(db).await?,
+                Pool::Lite { read, .. } => sqlx::query_as(NEWS_LITE).bind(before).bind(limit).fetch_all(read).await?,
+            })
         };
         let rows = tokio::time::timeout(PATIENCE, look).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        let next = rows.first().map_or(i64::MAX, |(next, ..)| *next);
+        let seen = rows.first().map(|(seen, ..)| seen.clone()).unwrap_or_default();
         // A position that went backwards is another database's, restored or failed over to.
-        let is_continued = self.position.is_some_and(|position| position <= next) && rows.len() <= MOST;
-        self.position = Some(next);
-        let before = std::mem::take(&mut self.told);
-        self.told = rows.iter().filter_map(|(_, n, _)| *n).collect();
+        let is_continued = before.is_some_and(|before| end_of(before) <= end_of(&seen)) && rows.len() <= MOST;
+        self.position = Some(seen);
         if !is_continued {
             return Ok(IdentityNews::Everything);
         }
         let mut subjects = Vec::new();
         for (_, n, subject) in rows {
             match (n, subject) {
-                (Some(n), _) if before.contains(&n) => {}
                 (Some(_), Some(subject)) => subjects.push(subject),
                 (Some(_), None) => return Ok(IdentityNews::Everything),
                 (None, _) => {}
@@ -73,6 +78,11 @@ impl IdentityFeed {
             Pool::Lite { read, .. } => read.close().await,
         }
     }
+}
+
+/// The first number that nothing seen can have: a snapshot is `xmin:xmax:…`.
+fn end_of(position: &str) -> i64 {
+    position.split(':').nth(1).unwrap_or(position).parse().unwrap_or_default()
 }
 
 impl Store {
@@ -91,7 +101,7 @@ impl Store {
                 Pool::Lite { read: own.connect_lazy_with(options), write: write.clone() }
             }
         };
-        IdentityFeed { store: Self { pool, replica: None }, position: None, told: HashSet::new() }
+        IdentityFeed { store: Self { pool, replica: None }, position: None }
     }
 
     /// Removes what every reader has seen long ago; answers how many.

@@ -4,10 +4,10 @@
 
 use crate::{
     Act, Entry, Expected, Outcome, Page, PageRequest, Refusal, Result, Store, Viewer,
-    audit::write_down,
+    audit::audited,
     change::is_expected,
-    idempotency::keep_answer,
-    pool::{on_read, on_write},
+    organizations::HOLD,
+    pool::on_read,
     viewer::seen_by,
     words::{Seen, row},
 };
@@ -117,26 +117,27 @@ fn json(events: Option<&Vec<WebhookEventType>>) -> Option<String> {
 }
 
 impl Store {
-    /// Whether there was room: an organization has at most `most`.
-    pub async fn create_webhook(&self, act: &Act, new: &Webhook, most: u32) -> Result<bool> {
-        Ok(on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
-            let done = sqlx::query(
-            "INSERT INTO webhooks (id, organization_id, project_id, url, description, events, secret, is_enabled, created_at, updated_at) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, TRUE, $8, $8 \
-             WHERE (SELECT COUNT(*) FROM webhooks WHERE organization_id = $2) < $9")
-            .bind(new.id.0).bind(new.organization_id.0).bind(new.project_id.map(|id| id.0)).bind(&new.url)
-            .bind(&new.description).bind(json(new.events.as_ref())).bind(&new.secret).bind(new.created_at)
-            .bind(i64::from(most))
-            .execute(&mut *tx).await?.rows_affected() > 0;
-            if done {
+    /// `TooMany`: the organization has `most` already.
+    pub async fn create_webhook(&self, act: &Act, new: &Webhook, most: u32) -> Result<Outcome<()>> {
+        Ok(audited!(self, act, tx => {
+            // Who counts next sees what is made now.
+            let held = sqlx::query(HOLD).bind(new.organization_id.0).execute(&mut *tx).await?.rows_affected();
+            let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM webhooks WHERE organization_id = $1")
+                .bind(new.organization_id.0).fetch_one(&mut *tx).await?;
+            if held == 0 {
+                Err(Refusal::NotFound)
+            } else if there >= i64::from(most) {
+                Err(Refusal::TooMany)
+            } else {
+                sqlx::query("INSERT INTO webhooks (id, organization_id, project_id, url, description, events, secret, \
+                               is_enabled, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, $8, $8)")
+                    .bind(new.id.0).bind(new.organization_id.0).bind(new.project_id.map(|id| id.0)).bind(&new.url)
+                    .bind(&new.description).bind(json(new.events.as_ref())).bind(&new.secret).bind(new.created_at)
+                    .execute(&mut *tx).await?;
                 let entry = new.entry(AuditAction::WebhookCreated).after("host", new.host())
                     .after("projectId", new.project_id).after("events", &new.events);
-                write_down!(tx, act, [entry]);
-                keep_answer!(tx, act);
+                Ok(((), vec![entry]))
             }
-            tx.commit().await?;
-            done
         }))
     }
 
@@ -183,14 +184,13 @@ impl Store {
     ) -> Result<Outcome<Webhook>> {
         let now = act.at;
         let events = change.events.as_ref().map(|events| json(events.as_ref()));
-        let row = on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
+        let outcome = audited!(self, act, tx => {
             // Answers with the row as it was, and keeps it until the end.
             let before: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE webhooks SET url = url WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(),
                 "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
                 .bind(id.0).fetch_all(&mut *tx).await?.pop();
-            let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
+            let after: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE webhooks SET url = COALESCE($5, url), description = COALESCE($6, description), \
                    events = CASE WHEN $7 THEN $8 ELSE events END, is_enabled = COALESCE($9, is_enabled), \
                    disabled_reason = CASE WHEN $9 IS NULL OR (is_enabled = $9 AND NOT $9) THEN disabled_reason WHEN $9 THEN NULL ELSE 'asked' END, \
@@ -201,32 +201,38 @@ impl Store {
                 .bind(events.is_some()).bind(events.flatten()).bind(change.enabled).bind(now)
                 .bind(expected.text())
                 .fetch_all(&mut *tx).await?.pop();
-            if row.is_some() && change.enabled == Some(false) {
-                sqlx::query(deliveries::END_ALL).bind(id.0).bind(now).execute(&mut *tx).await?;
-            }
-            if let (Some(before), Some(after)) = (&before, &row) {
-                let mut entry = after.entry(AuditAction::WebhookUpdated)
-                    .changed("host", before.host(), after.host()).changed("description", &before.description, &after.description)
-                    .changed("events", &before.events, &after.events).changed("enabled", before.is_enabled, after.is_enabled);
-                if before.url != after.url && before.host() == after.host() {
-                    entry = entry.after("host", after.host());
+            match (before, after) {
+                (Some(before), Some(after)) => {
+                    if change.enabled == Some(false) {
+                        sqlx::query(deliveries::END_ALL).bind(id.0).bind(now).execute(&mut *tx).await?;
+                    }
+                    let mut entry = after.entry(AuditAction::WebhookUpdated)
+                        .changed("host", before.host(), after.host()).changed("description", &before.description, &after.description)
+                        .changed("events", &before.events, &after.events).changed("enabled", before.is_enabled, after.is_enabled);
+                    if before.url != after.url && before.host() == after.host() {
+                        entry = entry.after("host", after.host());
+                    }
+                    Ok((after, vec![entry]))
                 }
-                write_down!(tx, act, [entry]);
+                _ => Err(Refusal::Stale),
             }
-            tx.commit().await?;
-            row
         });
-        match row {
-            Some(row) => Ok(Ok(row)),
-            None => self.stale_or_gone_webhook(viewer, id).await,
+        self.stale_or_gone_webhook(viewer, id, outcome).await
+    }
+
+    async fn stale_or_gone_webhook<T>(
+        &self,
+        viewer: &Viewer,
+        id: WebhookId,
+        outcome: Outcome<T>,
+    ) -> Result<Outcome<T>> {
+        if matches!(outcome, Err(Refusal::Stale)) && self.webhook(viewer, id).await?.is_none() {
+            return Ok(Err(Refusal::NotFound));
         }
+        Ok(outcome)
     }
 
-    async fn stale_or_gone_webhook<T>(&self, viewer: &Viewer, id: WebhookId) -> Result<Outcome<T>> {
-        Ok(Err(if self.webhook(viewer, id).await?.is_some() { Refusal::Stale } else { Refusal::NotFound }))
-    }
-
-    /// A new secret; the one there was signs until `previous_expires_at`. `None`: there is no such webhook.
+    /// A new secret; the one there was signs until `previous_expires_at`.
     pub async fn rotate_webhook_secret(
         &self,
         act: &Act,
@@ -234,20 +240,16 @@ impl Store {
         id: WebhookId,
         secret: &str,
         previous_expires_at: DateTime<Utc>,
-    ) -> Result<Option<Webhook>> {
-        Ok(on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
+    ) -> Result<Outcome<()>> {
+        Ok(audited!(self, act, tx => {
             let row: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "UPDATE webhooks SET secret = $5, previous_secret = secret, previous_secret_expires_at = $6, updated_at = $7, row_version = row_version + 1 \
                  WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) RETURNING ", columns!())), viewer)
                 .bind(id.0).bind(secret).bind(previous_expires_at).bind(act.at).fetch_all(&mut *tx).await?.pop();
-            if let Some(row) = &row {
-                let entry = row.entry(AuditAction::WebhookSecretRotated).after("previousSecretExpiresAt", previous_expires_at);
-                write_down!(tx, act, [entry]);
-                keep_answer!(tx, act);
-            }
-            tx.commit().await?;
-            row
+            let entry = |row: Webhook| {
+                row.entry(AuditAction::WebhookSecretRotated).after("previousSecretExpiresAt", previous_expires_at)
+            };
+            row.map(|row| ((), vec![entry(row)])).ok_or(Refusal::NotFound)
         }))
     }
 
@@ -259,18 +261,14 @@ impl Store {
         id: WebhookId,
         expected: &Expected,
     ) -> Result<Outcome<()>> {
-        let gone = on_write!(self, db => {
-            let mut tx = db.begin_with(BEGIN).await?;
+        let outcome = audited!(self, act, tx => {
             let gone: Option<Webhook> = seen_by!(sqlx::query_as(concat!(
                 "DELETE FROM webhooks WHERE id IN (SELECT webhooks.id FROM webhooks", sees_webhook!(), "WHERE webhooks.id = $4) AND ",
                 is_expected!("webhooks", "$5"), " RETURNING ", columns!())), viewer)
                 .bind(id.0).bind(expected.text()).fetch_all(&mut *tx).await?.pop();
-            if let Some(row) = &gone {
-                write_down!(tx, act, [row.entry(AuditAction::WebhookDeleted).before("host", row.host())]);
-            }
-            tx.commit().await?;
-            gone.is_some()
+            let entry = |row: Webhook| row.entry(AuditAction::WebhookDeleted).before("host", row.host());
+            gone.map(|row| ((), vec![entry(row)])).ok_or(Refusal::Stale)
         });
-        if gone { Ok(Ok(())) } else { self.stale_or_gone_webhook(viewer, id).await }
+        self.stale_or_gone_webhook(viewer, id, outcome).await
     }
 }

@@ -4,7 +4,7 @@ use crate::scripted::{Reply, Scripted, answer};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use ogel_proxy::{ConnectReason, Limits, Replay, Upstream, UpstreamError};
+use ogel_proxy::{ConnectReason, Connector, EjectionConfig, Limits, Replay, Upstream, UpstreamConfig, UpstreamError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,6 +62,45 @@ async fn a_connection_idle_for_too_long_is_not_used_again() {
     tokio::time::advance(Duration::from_secs(10)).await;
     get(&upstream).await.unwrap();
     assert_eq!((scripted.connects(), upstream.idle_connections()), (2, 1));
+}
+
+/// A name that points somewhere else by now, without anybody closing a connection: who asks for it is told by the connector
+/// which place it led to.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_moves_is_followed_however_busy_its_connections_are() {
+    struct Moving([Scripted; 2], std::sync::atomic::AtomicUsize);
+    impl ogel_proxy::Connect for Moving {
+        fn connect<'a>(
+            &'a self,
+            host: &'a str,
+            port: u16,
+            tls: bool,
+        ) -> ogel_proxy::BoxFuture<'a, std::io::Result<Box<dyn ogel_proxy::Io>>> {
+            self.0[self.1.load(std::sync::atomic::Ordering::SeqCst)].connect(host, port, tls)
+        }
+    }
+    let places = [Scripted::new(|_| ok()), Scripted::new(|_| ok())];
+    let name = std::sync::Arc::new(Moving(places.clone(), 0.into()));
+    let limits = Limits { max_age: Duration::from_secs(60), ..Limits::default() };
+    // The greatest chance there is takes a quarter off.
+    let random: ogel_proxy::Random = std::sync::Arc::new(|| u64::MAX);
+    let config = UpstreamConfig { limits, breaker: None, ejection: EjectionConfig::default(), random };
+    let base = "http://ghost.test:8080".parse().unwrap();
+    let upstream = Upstream::with(vec![base], Connector::custom(name.clone()), config).unwrap();
+    get(&upstream).await.unwrap();
+    name.1.store(1, std::sync::atomic::Ordering::SeqCst);
+    // Never idle for long, so nothing else would end it.
+    for _ in 0..44 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        get(&upstream).await.unwrap();
+    }
+    assert_eq!((places[0].connects(), places[1].connects()), (1, 0));
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        get(&upstream).await.unwrap();
+    }
+    assert_eq!((places[0].seen().len(), places[1].connects(), places[1].seen().len()), (45, 1, 2));
+    assert_eq!(upstream.idle_connections(), 1, "the old one is not kept beside the new one");
 }
 
 #[tokio::test(start_paused = true)]

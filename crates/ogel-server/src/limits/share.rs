@@ -6,7 +6,10 @@
 //! So N replicas admit at most N more than the limit in a window, one on credit each; without an answer from Redis
 //! each counts for itself.
 
-use super::window::{self, Decision};
+use super::{
+    window::{self, Decision},
+    word::Word,
+};
 use crate::state::AppState;
 use ogel_cache::{Lease, Redis};
 use std::{
@@ -40,7 +43,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// The fixed window, as the low half of a [`Share`]'s word has it.
+    /// The fixed window, as a [`Word`] names it.
     fn number(&self) -> u32 {
         u32::try_from((self.now_ms / self.length_ms) & u64::from(u32::MAX)).unwrap_or_default()
     }
@@ -58,8 +61,7 @@ impl Ask {
 pub(crate) struct Share {
     /// Whose it is, at Redis.
     holder: Box<str>,
-    /// The number of the fixed window in 32 bits, what is left of the share in 32.
-    word: AtomicU64,
+    word: Word,
     /// Until when nobody is let in, in Unix milliseconds.
     full_until: AtomicU64,
     /// How many more all replicas would let in, as of the last answer.
@@ -70,18 +72,11 @@ pub(crate) struct Share {
     news: Notify,
 }
 
-/// What the start of a fixed window found.
-struct Start {
-    /// The last window's number and what nobody took of its share.
-    leftover: (u32, u32),
-}
-
 impl Share {
     pub(crate) fn new(holder: impl Into<Box<str>>) -> Self {
         Self {
             holder: holder.into(),
-            // A window that is never now, with nothing left.
-            word: AtomicU64::new(u64::from(u32::MAX) << 32),
+            word: Word::new(),
             full_until: AtomicU64::new(0),
             free: AtomicU64::new(0),
             asking: AtomicBool::new(false),
@@ -91,32 +86,18 @@ impl Share {
         }
     }
 
-    /// One of what is left; answers with what is left then.
-    fn take(&self, number: u32) -> Option<u32> {
-        let one_less = |word: u64| (halves(word).0 == number && halves(word).1 > 0).then(|| word - 1);
-        self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok().map(|word| halves(word).1 - 1)
-    }
-
-    /// Whoever comes first in a fixed window, and nobody after, gets what remains of the last one.
-    fn begin(&self, number: u32) -> Option<Start> {
-        let fresh = |word: u64| (halves(word).0 != number).then(|| u64::from(number) << 32);
-        let before = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fresh).ok()?;
-        Some(Start { leftover: halves(before) })
-    }
-
-    fn add(&self, number: u32, more: u64) {
-        let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let added = |word: u64| {
-            let (known, left) = halves(word);
-            (known == number).then(|| u64::from(number) << 32 | u64::from(left.saturating_add(more)))
-        };
-        // A window that is over needs none of it.
-        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
-    }
-
     /// One that was taken and not used after all.
     pub(crate) fn give_back(&self, ask: Ask) {
-        self.add(ask.number(), 1);
+        self.word.add(ask.number(), 1);
+    }
+
+    /// A request that looked at its clock in the window before is taken for one at the start of the window that others have
+    /// begun since.
+    fn in_time(&self, ask: Ask) -> Ask {
+        match self.word.window_of(ask.number()) == ask.number() {
+            true => ask,
+            false => Ask { now_ms: ask.now_ms - ask.elapsed() + ask.length_ms, ..ask },
+        }
     }
 
     fn full(&self, ask: Ask) -> Option<Decision> {
@@ -141,7 +122,7 @@ impl Share {
 
     /// Decides from what is here, as far as that goes.
     fn here(&self, ask: Ask) -> Option<Together> {
-        let taken = self.take(ask.number()).map(|left| self.admitted(ask, left));
+        let taken = self.word.take(ask.number()).map(|left| self.admitted(ask, left));
         taken.or_else(|| self.full(ask).map(Together::Decided))
     }
 
@@ -156,14 +137,15 @@ impl Share {
         if redis.limits_are_away() {
             return Together::Unknown;
         }
+        let ask = self.in_time(ask);
         if let Some(decided) = self.here(ask) {
-            if !ask.strict && u64::from(halves(self.word.load(Ordering::Relaxed)).1) <= ask.lease() / 4 {
+            if !ask.strict && u64::from(self.word.left()) <= ask.lease() / 4 {
                 self.fetch(app, redis, ask, 0);
             }
             return decided;
         }
-        if let Some(start) = self.begin(ask.number()) {
-            self.give_back_at_redis(app, redis, ask, &start);
+        if let Some(leftover) = self.word.begin(ask.number()) {
+            self.give_back_at_redis(app, redis, ask, leftover);
             if !ask.strict {
                 // What was free in the window before says nothing of this one.
                 self.free.store(ask.limit.saturating_sub(1), Ordering::Relaxed);
@@ -181,6 +163,7 @@ impl Share {
         loop {
             let mut news = std::pin::pin!(self.news.notified());
             news.as_mut().enable();
+            let ask = self.in_time(ask);
             if let Some(decided) = self.here(ask) {
                 return decided;
             }
@@ -219,7 +202,7 @@ impl Share {
         let used = window::weighed(before, ask.length_ms, ask.elapsed()) + current;
         self.free.store(ask.limit.saturating_sub(used), Ordering::Relaxed);
         if granted > 0 {
-            self.add(ask.number(), granted);
+            self.word.add(ask.number(), granted);
         } else if want > 0 {
             let reset = window::until_free(before, current, ask.limit, ask.length_ms, ask.elapsed());
             self.full_until.store(ask.now_ms + reset, Ordering::Relaxed);
@@ -227,8 +210,7 @@ impl Share {
     }
 
     /// What nobody took in the window before must not weigh on this one.
-    fn give_back_at_redis(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask, start: &Start) {
-        let (number, left) = start.leftover;
+    fn give_back_at_redis(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask, (number, left): (u32, u32)) {
         if left == 0 || number != ask.number().wrapping_sub(1) {
             return;
         }
@@ -239,8 +221,4 @@ impl Share {
             let _ = redis.lease(&share.lease(then, -i64::from(left), 0)).await;
         });
     }
-}
-
-fn halves(word: u64) -> (u32, u32) {
-    (u32::try_from(word >> 32).unwrap_or_default(), u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default())
 }

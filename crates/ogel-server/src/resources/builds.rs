@@ -12,6 +12,8 @@ use crate::{
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     logs,
     pipeline::RequestContext,
+    places,
+    responses::{self, BUILDS, Wish},
     state::App,
 };
 use axum::{
@@ -31,12 +33,12 @@ use ogel_store::{DeploymentFilter, Page, Viewer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_builds)).routes(routes!(get_build)).routes(routes!(cancel_build))
+    OpenApiRouter::new().routes(routes!(list_builds)).routes(routes!(cancel_build))
 }
 
-/// A stream lives for minutes.
+/// A stream lives for minutes, and one build is looked at again and again.
 pub(crate) fn data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_build_logs))
+    OpenApiRouter::new().routes(routes!(get_build)).routes(routes!(get_build_logs))
 }
 
 fn wire(row: &ogel_store::Deployment) -> Build {
@@ -134,8 +136,16 @@ async fn get_build(
     caller: Allowed<scope::BuildsRead>,
     Path(id): Path<BuildId>,
     _: Query<NoParameters>,
-) -> Result<Json<Build>> {
-    Ok(Json(wire(&visible(&app, &caller.caller.viewer, id).await?.0)))
+    wish: Wish,
+) -> Result<Response> {
+    let access = places::of_build(&app, &caller.caller, id).await?;
+    let state = app.clone();
+    let read = async move {
+        let from = state.clone();
+        let (row, _) = state.on_control(async move { visible(&from, &caller.caller.viewer, id).await }).await??;
+        Ok(Json(wire(&row)).into_response())
+    };
+    responses::answer_of_database(&app, wish, &access, BUILDS, format!("build|{id}"), read).await
 }
 
 struct LogParameters {

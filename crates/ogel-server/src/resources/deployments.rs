@@ -19,7 +19,8 @@ use crate::{
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     permissions::rule,
     pipeline::Made,
-    repository,
+    places, repository,
+    responses::{self, DEPLOYMENTS, DEPLOYMENTS_AND_BUILDS, Wish},
     state::App,
     tracker, work,
 };
@@ -42,12 +43,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_deployments, create_deployment))
-        .routes(routes!(get_deployment, delete_deployment))
+        .routes(routes!(delete_deployment))
         .routes(routes!(cancel_deployment))
         .routes(routes!(again::redeploy_deployment))
         .routes(routes!(production::promote_deployment))
         .routes(routes!(production::rollback_deployment))
         .routes(routes!(events::list_deployment_events))
+}
+
+/// A read that is often repeated: while one waits for a build.
+pub(crate) fn data_plane() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_deployment))
 }
 
 pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
@@ -280,9 +286,16 @@ async fn get_deployment(
     caller: Allowed<scope::DeploymentsRead>,
     Path(id): Path<DeploymentId>,
     _: Query<NoParameters>,
-) -> Result<Json<Deployment>> {
-    let (row, _) = visible(&app, &caller.caller.viewer, id).await?;
-    Ok(Json(wire(&row)))
+    wish: Wish,
+) -> Result<Response> {
+    let access = places::of_deployment(&app, &caller.caller, id).await?;
+    let state = app.clone();
+    let read = async move {
+        let from = state.clone();
+        let (row, _) = state.on_control(async move { visible(&from, &caller.caller.viewer, id).await }).await??;
+        Ok(Json(wire(&row)).into_response())
+    };
+    responses::answer_of_database(&app, wish, &access, DEPLOYMENTS, format!("deployment|{id}"), read).await
 }
 
 /// Stops a deployment and answers with its final state. Asking again is fine; one that ended otherwise is 409.
@@ -322,6 +335,8 @@ pub(super) async fn cancel(
     tracker::nudge(app, id).await?;
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
+    // Another replica may have ended it, and its word may still be on the way here.
+    responses::changed(app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
     match row.status {
         DeploymentStatus::Canceled => Ok((row, None)),
         status if status.is_terminal() => Err(not_cancelable(status)),
@@ -365,7 +380,9 @@ async fn delete_deployment(
         act: Some(&act),
         reason: None,
     };
-    Ok(deleted(doing::done(&app, &asked).await?))
+    let done = doing::done(&app, &asked).await?;
+    responses::changed(&app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
+    Ok(deleted(done))
 }
 
 /// The answer to a deletion: 204, or 202 with the operation.

@@ -26,7 +26,7 @@ use ogel_api::{
     id::{OrganizationId, ProjectId, WebhookId},
     webhooks::{NewWebhook, UpdateWebhook, Webhook, WebhookCreated, WebhookEventType, WebhookList},
 };
-use ogel_store::{PageRequest, Viewer, WebhookChange};
+use ogel_store::{PageRequest, Refusal, Viewer, WebhookChange};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -196,10 +196,14 @@ async fn create_webhook(
     };
     let created = WebhookCreated { webhook: wire(&row), secret };
     let act = made.answered(&app, caller.act(&app), StatusCode::CREATED, &created)?;
-    if !app.store.create_webhook(&act, &row, MOST_PER_ORGANIZATION).await? {
-        let message = format!("the organization has {MOST_PER_ORGANIZATION} webhooks already; remove one first");
-        return Err(Failure::new(ErrorCode::QuotaExceeded, message));
-    }
+    let outcome = app.store.create_webhook(&act, &row, MOST_PER_ORGANIZATION).await?;
+    outcome.map_err(|refusal| match refusal {
+        Refusal::TooMany => {
+            let message = format!("the organization has {MOST_PER_ORGANIZATION} webhooks already; remove one first");
+            Failure::new(ErrorCode::QuotaExceeded, message)
+        }
+        other => refused(other, "organization", organization_id),
+    })?;
     Ok((StatusCode::CREATED, Versioned(row.row_version, created)))
 }
 
@@ -319,7 +323,7 @@ async fn rotate_webhook_secret(
     let rotated = ogel_store::Webhook { previous_secret_expires_at: Some(until), updated_at: now, ..row };
     let rotated = WebhookCreated { webhook: wire(&rotated), secret };
     let act = made.answered(&app, act, StatusCode::OK, &rotated)?;
-    let row = app.store.rotate_webhook_secret(&act, viewer, id, &sealed, until).await?;
-    row.ok_or_else(|| Error::not_found("webhook", id))?;
+    let outcome = app.store.rotate_webhook_secret(&act, viewer, id, &sealed, until).await?;
+    outcome.map_err(|refusal| refused(refusal, "webhook", id))?;
     Ok(Json(rotated))
 }

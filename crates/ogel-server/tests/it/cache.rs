@@ -1,13 +1,15 @@
 //! Answers that are kept: for whom, how long, and how soon a change shows, here and at another replica.
 
 use crate::{
+    invitations::organization,
     on_both,
     replicas::{connected, shared_with},
     sites::{make, text},
 };
 use http::Method;
+use ogel_api::organizations::Role;
 use ogel_server::{config::Config, world::Entropy};
-use ogel_testkit::{Answer, Api, Database, TestApp, eventually};
+use ogel_testkit::{Answer, Api, Database, Repository, TestApp, eventually};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -62,6 +64,43 @@ async fn a_read_is_kept_until_something_changes() {
     assert_eq!(ada.get(&list).await.body["sites"][0]["name"], "shop");
     ada.delete(&path).await.expect(204);
     ada.get(&path).await.expect_error(404, "NOT_FOUND");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_and_its_build_are_kept_until_something_happens_to_them() {
+    let app = cached(Database::Sqlite).await;
+    let (ada, ben) = (app.sign_up("ada").await, app.sign_up("ben").await);
+    app.add_member(&ada, &ben, Role::Viewer).await;
+    let (organization, project) = (organization(&ada).await, ada.project("shop").await);
+    let repository = Repository::of_a_page("x");
+    let first = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+    assert_eq!((&first["status"], &first["active"]), (&json!("success"), &json!(true)), "no kept answer hides the end");
+    let second = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+    let (path, build) =
+        (format!("/deployments/{}", text(&first["id"])), format!("/builds/{}", text(&first["buildId"])));
+    for path in [&path, &build] {
+        let kept = ada.get(path).await;
+        let again = ada.get(path).await;
+        assert_eq!((how(&again), &again.body, &again.headers["etag"]), ("hit", &kept.body, &kept.headers["etag"]));
+        // Whatever token it is: the writer may have changed this.
+        let changed = ada.post("/organizations", json!({ "name": "other" })).await;
+        let token = changed.headers["x-ogel-consistency"].to_str().unwrap();
+        assert_eq!(how(&with_headers(&ada, path, &[("x-ogel-consistency", token)]).await), "bypass");
+        // By role, and for members only.
+        assert_eq!((how(&ben.get(path).await), how(&ben.get(path).await)), ("miss", "hit"));
+    }
+    ada.post(&format!("/deployments/{}/promote", text(&second["id"])), json!({})).await.expect(200);
+    let replaced = ada.get(&path).await;
+    assert_eq!((how(&replaced), &replaced.body["active"]), ("miss", &json!(false)), "another one took its place");
+    let me = ben.get("/users/me").await.expect(200);
+    assert_eq!((how(&ben.get(&build).await), how(&ben.get(&build).await)), ("miss", "hit"));
+    ada.delete(&format!("/organizations/{organization}/members/{}", text(&me["id"]))).await.expect(204);
+    ben.get(&build).await.expect_error(404, "NOT_FOUND");
+    ada.get(&build).await.expect(200);
+    ada.delete(&path).await.expect(204);
+    ada.get(&path).await.expect_error(404, "NOT_FOUND");
+    ada.get(&build).await.expect_error(404, "NOT_FOUND");
     app.stop().await;
 }
 
@@ -207,6 +246,46 @@ async fn a_write_at_one_replica_shows_at_the_other_at_once_with_its_token_and_so
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_a_deployment_at_one_replica_shows_at_the_other() {
+    let app = shared_with(Database::Postgres, with_cache).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let there = other.api(&ada);
+    let project = ada.project("shop").await;
+    let repository = Repository::of_a_page("x");
+    let mut paths = Vec::new();
+    for _ in 0..2 {
+        let done = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+        paths.push(format!("/deployments/{}", text(&done["id"])));
+    }
+    let mut quick = 0;
+    for n in 0..10 {
+        let (path, before) = (&paths[(n + 1) % 2], &paths[n % 2]);
+        // The clock stands still, so nothing ends by its age.
+        for path in &paths {
+            there.get(path).await.expect(200);
+            assert_eq!(how(&there.get(path).await), "hit");
+        }
+        let promoted = ada.post(&format!("{path}/promote"), json!({})).await;
+        let token = promoted.headers["x-ogel-consistency"].to_str().unwrap().to_owned();
+        let written = Instant::now();
+        if n % 2 == 0 {
+            let read = with_headers(&there, path, &[("x-ogel-consistency", &token)]).await;
+            assert_eq!(read.body["active"], true);
+        } else {
+            while there.get(path).await.body["active"] != true {}
+            quick += u32::from(written.elapsed() < Duration::from_millis(100));
+        }
+        assert_eq!(ada.get(before).await.body["active"], false);
+    }
+    assert!(quick >= 4, "{quick} of 5");
+    other.stop().await;
+    app.stop().await;
+}
+
 /// A build that ends is no change of ours, and yet no replica goes on showing what was before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ghost_says_to_one_replica_ends_what_another_has_kept() {
@@ -253,6 +332,9 @@ async fn nobody_ever_gets_what_was_kept_for_another_tenant() {
             let site = make(&api, &project, &format!("{name} {n}"), json!({})).await;
             paths.push(format!("/sites/{}", text(&site["id"])));
         }
+        let repository = Repository::of_a_page("x");
+        let done = api.ended(&api.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+        paths.extend([format!("/deployments/{}", text(&done["id"])), format!("/builds/{}", text(&done["buildId"]))]);
         tenants.push((api, project, paths));
     }
     let seed = Entropy::System.next();

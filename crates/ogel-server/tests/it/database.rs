@@ -2,7 +2,7 @@
 
 use crate::sites::{make, text};
 use ogel_server::config::{Config, Secret};
-use ogel_testkit::{Database, Gate, TestApp, eventually};
+use ogel_testkit::{Database, Gate, Repository, TestApp, eventually};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,19 @@ async fn while_the_database_is_away_kept_answers_go_on_and_the_rest_says_so_in_t
     let project = ada.project("shop").await;
     let site = make(&ada, &project, "web", json!({})).await;
     let path = format!("/sites/{}", text(&site["id"]));
+    let repository = Repository::of_a_page("x");
+    let done = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+    let mine = [format!("/deployments/{}", text(&done["id"])), format!("/builds/{}", text(&done["buildId"]))];
     // The changes made so far are read from the database a few times a second; after that nobody is looked up again.
     let (since, mut kept) = (Instant::now(), 0);
     eventually("memory has settled", || {
         kept += 1;
-        let (ada, path, kept) = (&ada, &path, kept);
+        let (ada, path, mine, kept) = (&ada, &path, &mine, kept);
         async move {
             ada.get(path).await.expect(200);
+            for path in mine {
+                ada.get(path).await.expect(200);
+            }
             (kept > 40 && since.elapsed() > Duration::from_millis(1500)).then_some(())
         }
     })
@@ -42,6 +48,14 @@ async fn while_the_database_is_away_kept_answers_go_on_and_the_rest_says_so_in_t
     // Memory knows who asks, what they may see, and the answer.
     for _ in 0..20 {
         assert_eq!(ada.get(&path).await.expect(200), site);
+        assert_eq!(ada.get(&mine[0]).await.expect(200), done);
+        ada.get(&mine[1]).await.expect(200);
+    }
+    // What is too old is still better than nothing, and says so.
+    app.app.world.clock.advance(chrono::TimeDelta::seconds(20));
+    for path in &mine {
+        let old = ada.get(path).await;
+        assert!(old.status == 200 && old.headers.contains_key("warning"), "{old:?}");
     }
     for path in ["/projects", "/organizations"] {
         let started = Instant::now();

@@ -41,10 +41,11 @@ pub(crate) struct Emission {
     pub at: DateTime<Utc>,
 }
 
-/// `$1` the project or organization, `$2` the kind, `$3` the data, `$4` the time.
+/// `$1` the project or organization, `$2` the kind, `$3` the data, `$4` the time. Webhooks are found by their organization, one
+/// index: where an OR inside of EXISTS takes two, SQLite 3.51 looks at the first row only, whether it is enabled or not.
 pub(crate) const EMIT_FOR_PROJECT: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
      SELECT p.organization_id, p.id, $2, $3, $4 FROM projects p WHERE p.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
-       WHERE w.is_enabled AND (w.project_id = p.id OR w.project_id IS NULL AND w.organization_id = p.organization_id))";
+       WHERE w.organization_id = p.organization_id AND w.is_enabled AND (w.project_id IS NULL OR w.project_id = p.id))";
 pub(crate) const EMIT_FOR_ORGANIZATION: &str = "INSERT INTO webhook_outbox (organization_id, project_id, kind, data, created_at) \
      SELECT o.id, NULL, $2, $3, $4 FROM organizations o WHERE o.id = $1 AND EXISTS (SELECT 1 FROM webhooks w \
        WHERE w.organization_id = o.id AND w.is_enabled AND w.project_id IS NULL)";

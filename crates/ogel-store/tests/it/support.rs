@@ -95,7 +95,7 @@ impl Bench {
         Self { store, url, place: Place::Postgres { server, name } }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.store.close().await;
         if let Place::Postgres { server, name } = &self.place {
             execute(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;

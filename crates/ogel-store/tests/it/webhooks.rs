@@ -87,7 +87,7 @@ on_both! {
         let (all, ends) = (webhook(&person), Webhook { events: Some(vec![Kind::BuildCompleted]), ..webhook(&person) });
         let elsewhere = bench.person().await;
         for one in [&all, &ends, &webhook(&elsewhere)] {
-            assert!(bench.store.create_webhook(&due(0), one, 20).await.unwrap());
+            bench.store.create_webhook(&due(0), one, 20).await.unwrap().unwrap();
         }
         assert_eq!(told(&bench.store).await, []);
         let row = bench.deployment_of(&person).await;
@@ -106,10 +106,30 @@ on_both! {
         assert_eq!((&data["deploymentId"], &data["status"]), (&json!(row.id), &json!("failed")));
     }
 
+    async fn a_webhook_that_is_switched_off_hides_no_other(bench: Bench) {
+        let person = bench.person().await;
+        let mut both = [webhook(&person), webhook(&person)];
+        both.sort_by_key(|one| one.id.0);
+        for one in &both {
+            bench.store.create_webhook(&due(0), one, 20).await.unwrap().unwrap();
+        }
+        for (n, off) in both.iter().enumerate() {
+            for one in &both {
+                let change = WebhookChange { enabled: Some(one.id != off.id), ..WebhookChange::default() };
+                bench.store.update_webhook(&due(1), &person.viewer(), one.id, &change, &any()).await.unwrap().unwrap();
+            }
+            let name = format!("{n}");
+            let change = (Some(name.as_str()), None);
+            bench.store.update_project(&due(2), &person.viewer(), person.project.id, change, &any()).await.unwrap().unwrap();
+            let told: Vec<_> = told(&bench.store).await.into_iter().map(|(_, id)| id).collect();
+            assert_eq!(told, [both[1 - n].id]);
+        }
+    }
+
     async fn of_ten_that_come_for_events_each_event_is_one_ones(bench: Bench) {
         let person = bench.person().await;
         let all = webhook(&person);
-        bench.store.create_webhook(&due(0), &all, 20).await.unwrap();
+        bench.store.create_webhook(&due(0), &all, 20).await.unwrap().unwrap();
         for n in 0..50 {
             let (name, anything) = (format!("{n}"), any());
             let change = (Some(name.as_str()), None);
@@ -130,7 +150,7 @@ on_both! {
     async fn switching_off_ends_what_waits_and_old_deliveries_go(bench: Bench) {
         let person = bench.person().await;
         let one = webhook(&person);
-        bench.store.create_webhook(&due(0), &one, 20).await.unwrap();
+        bench.store.create_webhook(&due(0), &one, 20).await.unwrap().unwrap();
         let (waiting, done) = (delivery(one.id, WebhookEventType::WebhookTest, "{}"), delivery(one.id, WebhookEventType::WebhookTest, "{}"));
         for new in [&waiting, &done] {
             bench.store.create_webhook_delivery(new).await.unwrap();
@@ -158,7 +178,7 @@ on_both! {
         let (owner, guest) = (bench.person().await, bench.person().await);
         let (home, place) = (owner.organization.id, Some(owner.organization.id));
         let doomed = bench.project_in(&owner.organization).await;
-        bench.store.create_webhook(&due(0), &webhook(&owner), 20).await.unwrap();
+        bench.store.create_webhook(&due(0), &webhook(&owner), 20).await.unwrap().unwrap();
         bench.join(&owner, &guest, "developer").await;
         let ends = async || told(&bench.store).await.iter().filter(|(kind, _)| *kind == WebhookEventType::ApiKeyDeleted).count();
 

@@ -12,6 +12,7 @@ use crate::{
     extract::{Json, MaybeJson, Path, invalid_field},
     permissions::rule,
     pipeline::RequestContext,
+    responses::{self, DEPLOYMENTS_AND_BUILDS},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -84,6 +85,7 @@ async fn put(
     context.meter(&access.project);
     let asked = doing::Asked { kind, project: row.project_id, deployment: Some(id), act: Some(act), reason };
     let (operation, is_done) = doing::done(app, &asked).await?;
+    responses::changed(app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
     let (row, _) = visible(app, &caller.viewer, id).await?;
     Ok(if is_done {
         (StatusCode::OK, Json(wire(&row)))
