@@ -7,6 +7,7 @@ use crate::{
     caller::Caller,
     error::Result,
     identities::{Identities, KEPT, Version},
+    responses,
     state::App,
 };
 use moka::sync::Cache;
@@ -24,6 +25,8 @@ pub(crate) struct Access {
     pub(crate) role: Role,
     /// `None` while Ghost has never heard of the project.
     pub(crate) ghost: Option<Arc<GhostProject>>,
+    /// What answers about it are kept under.
+    pub(crate) scope: Arc<str>,
 }
 
 /// Accesses by who looks at what.
@@ -65,7 +68,8 @@ pub(crate) async fn seen(app: &App, caller: &Caller, project: ProjectId) -> Resu
     let look_up = async move {
         let Some((project, role)) = state.store.project(&viewer, project).await? else { return Ok(None) };
         let ghost = state.bridge.known_project(project.id).await?.map(Arc::new);
-        Ok::<_, crate::error::Failure>(Some(Arc::new(Access { project, role, ghost })))
+        let scope = responses::scope_of(project.id);
+        Ok::<_, crate::error::Failure>(Some(Arc::new(Access { project, role, ghost, scope })))
     };
     let found = app.read_on_control(look_up).await??;
     // A project that Ghost does not know yet may be made there at any moment, also by another process.

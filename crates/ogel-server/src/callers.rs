@@ -22,9 +22,11 @@ use std::{
 
 /// How long an answer of the database is shared between threads.
 const SHARED_FOR: Duration = Duration::from_millis(200);
-/// From here on a thread asks again beside the request, so that a busy caller never waits for the answer. Nothing has
-/// changed then; but that they are still here is to be noted in the database.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(25);
+/// From here on, and up to [`SPREAD`] later, a thread asks again beside the request, so that a busy caller never waits for
+/// the answer. Nothing has changed then; but nothing is believed for ever.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(80);
+/// By the credential, so that those who came together do not all come again together.
+const SPREAD: Duration = Duration::from_secs(30);
 /// How long somebody is remembered whose session is a row of Studio's: nothing tells us when Studio removes it.
 const ROW_KEPT: Duration = Duration::from_secs(2);
 /// Callers one thread remembers.
@@ -110,7 +112,7 @@ impl ThreadCallers {
             return Remembered::Nothing;
         };
         entry.asked = asked;
-        if age >= ASK_AGAIN_AFTER && !entry.asking {
+        if age >= ASK_AGAIN_AFTER + SPREAD * u32::from(hash[0]) / 256 && !entry.asking {
             entry.asking = true;
             return Remembered::Aging(entry.caller.clone());
         }

@@ -20,7 +20,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams},
-    http::{Request, request::Parts},
+    http::{HeaderValue, Request, header, request::Parts},
     response::IntoResponse,
 };
 use http_body_util::BodyExt as _;
@@ -36,12 +36,20 @@ use utoipa::{
     },
 };
 
+/// For most answers enough; more only costs an allocation.
+const ROOM: usize = 2 << 10;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// A JSON body on the way in; a JSON answer on the way out.
 pub(crate) struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> axum::response::Response {
-        axum::Json(self.0).into_response()
+        let mut text = Vec::with_capacity(ROOM);
+        match serde_json::to_writer(&mut text, &self.0) {
+            Ok(()) => ([(header::CONTENT_TYPE, JSON)], text).into_response(),
+            Err(error) => Failure::from(Error::internal(error)).into_response(),
+        }
     }
 }
 
@@ -59,7 +67,7 @@ pub(crate) struct Versioned<T>(pub i64, pub T);
 
 impl<T: Serialize> IntoResponse for Versioned<T> {
     fn into_response(self) -> axum::response::Response {
-        (Extension(Version(self.0)), axum::Json(self.1)).into_response()
+        (Extension(Version(self.0)), Json(self.1)).into_response()
     }
 }
 

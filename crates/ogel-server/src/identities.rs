@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// How long anything is remembered, changed or not.
-pub(crate) const KEPT: Duration = Duration::from_secs(30);
+pub(crate) const KEPT: Duration = Duration::from_secs(120);
 /// How often the database is asked for changes.
 const EVERY: Duration = Duration::from_millis(250);
 /// Subjects whose change is remembered; beyond that, all are taken for changed.

@@ -64,9 +64,8 @@ pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, re
         Some(answer) => answer,
         // 3. A panic is a 500 in our envelope and costs other requests nothing.
         None => match traced(core, peer, routes, request, &settings, &mut record).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => failure.into_response(),
-            Err(panic) => Failure::from(Error::internal(words_of(&*panic))).into_response(),
+            Ok(answer) => answer,
+            Err(failure) => failure.into_response(),
         },
     };
     // Last: the envelope around failures, the headers every answer has, one log line, the counters.
@@ -81,12 +80,12 @@ async fn traced(
     request: Request,
     settings: &Settings,
     record: &mut Record,
-) -> std::thread::Result<Result<Response<Body>>> {
+) -> Result<Response<Body>> {
     match record.traced.as_ref().map(|traced| traced.statements.clone()) {
-        None => AssertUnwindSafe(steps(core, peer, routes, request, settings, record)).catch_unwind().await,
+        None => caught(steps(core, peer, routes, request, settings, record)).await,
         // Boxed: its room would be moved with every request that is not.
         Some(log) => {
-            let steps = AssertUnwindSafe(steps(core, peer, routes, request, settings, record)).catch_unwind();
+            let steps = caught(steps(core, peer, routes, request, settings, record));
             Box::pin(StatementLog::noting(log, steps)).await
         }
     }
@@ -244,8 +243,33 @@ fn refuse_overload<'a>(core: &'a Core, settings: &Settings, backend: Option<Back
     Err(Error::new(ErrorCode::Overloaded, message).retry_after(Duration::from_secs(1)).into())
 }
 
+/// `work`, whose panic is a failure like any other. What it said is for the log.
+fn caught<T>(work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    work.map(|done| done.unwrap_or_else(|panic| Err(Error::internal(words_of(&*panic)).into())))
+}
+
 /// What a panic said.
 pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("panic without a message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_failure_that_keeps_its_words_to_itself() {
+        let broken: Result<()> = caught(async {
+            tokio::task::yield_now().await;
+            panic!("the secret is {}", 42)
+        })
+        .await;
+        let failure = broken.unwrap_err();
+        assert_eq!(failure.code(), ErrorCode::Internal);
+        assert!(!failure.0.message.contains("secret"), "{}", failure.0.message);
+        assert!(failure.0.cause.as_ref().unwrap().to_string().contains("the secret is 42"));
+        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

@@ -95,26 +95,31 @@ fn now_ms(app: &App) -> u64 {
     app.world.now().timestamp_millis().max(0).unsigned_abs()
 }
 
-fn scope_of(project: ProjectId) -> Arc<str> {
+/// A project as a tenant.
+pub(crate) fn scope_of(project: ProjectId) -> Arc<str> {
     project.0.to_string().into()
 }
 
 /// The answer to `question` about what is in the project: a kept one, or what `read` gets. `question` names the route and
-/// everything of the request that the answer depends on, in one spelling.
-pub(crate) async fn answer(
+/// everything of the request that the answer depends on, in one spelling. `read` begins to read when it is called: that is
+/// long, and made where it is needed only.
+pub(crate) async fn answer<F>(
     app: &App,
     wish: Wish,
     access: &Access,
     tags: Tags,
     question: String,
-    read: impl Future<Output = Result<Response<Body>>> + Send + 'static,
-) -> Result<Response<Body>> {
+    read: impl FnOnce() -> F + Send + 'static,
+) -> Result<Response<Body>>
+where
+    F: Future<Output = Result<Response<Body>>> + Send + 'static,
+{
     let lifetimes = lifetimes(app);
     if lifetimes.fresh.is_zero() || wish.is_secret {
-        return Ok(marked(read.await?, "bypass"));
+        return Ok(marked(Box::pin(read()).await?, "bypass"));
     }
     let now_ms = now_ms(app);
-    let scope = scope_of(access.project.id);
+    let scope = access.scope.clone();
     let mut only_new = wish.is_new;
     if let Some(token) = wish.token.filter(|token| token.scope() == &*scope) {
         match token.epoch() <= now_ms.saturating_add(MOST_AHEAD_MS) {
@@ -144,7 +149,7 @@ pub(crate) async fn answer(
         let is_ours = &mut is_ours;
         let read = async move {
             *is_ours = true;
-            entry_of(read.await).await
+            entry_of(read().await).await
         };
         // Boxed: the way past the cache is long, and its room would be moved with every answer that needs none of it.
         Box::pin(app.responses.fetch(&key, tags, now_ms, &lifetimes, only_new, read)).await
@@ -175,32 +180,36 @@ pub(crate) async fn answer(
 
 /// The same of what is in the database: whoever has a token that says nothing of this project's kept answers has changed
 /// something there, and reads it anew.
-pub(crate) async fn answer_of_database(
+pub(crate) async fn answer_of_database<F>(
     app: &App,
     mut wish: Wish,
     access: &Access,
     tags: Tags,
     question: String,
-    read: impl Future<Output = Result<Response<Body>>> + Send + 'static,
-) -> Result<Response<Body>> {
-    let scope = scope_of(access.project.id);
-    wish.is_new |= wish.token.as_ref().is_some_and(|token| token.scope() != &*scope);
+    read: impl FnOnce() -> F + Send + 'static,
+) -> Result<Response<Body>>
+where
+    F: Future<Output = Result<Response<Body>>> + Send + 'static,
+{
+    wish.is_new |= wish.token.as_ref().is_some_and(|token| token.scope() != &*access.scope);
     answer(app, wish, access, tags, question, read).await
 }
 
 /// Gets a newer one beside the request, on the thread that has the connections for it.
-fn refresh(
+fn refresh<F>(
     app: &App,
     key: CacheKey,
     tags: Tags,
     now_ms: u64,
     lifetimes: Lifetimes,
     entry: Arc<Entry>,
-    read: impl Future<Output = Result<Response<Body>>> + Send + 'static,
-) {
+    read: impl FnOnce() -> F + Send + 'static,
+) where
+    F: Future<Output = Result<Response<Body>>> + Send + 'static,
+{
     let state = app.clone();
     tokio::spawn(async move {
-        let read = async { entry_of(read.await).await };
+        let read = async { entry_of(read().await).await };
         // One that fails leaves the old answer, and somebody else tries.
         if state.responses.fetch(&key, tags, now_ms, &lifetimes, true, read).await.is_err() {
             entry.end_refresh();

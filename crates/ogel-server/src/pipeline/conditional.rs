@@ -1,6 +1,7 @@
 //! JSON that is read carries a strong `ETag`; a client that has it already gets 304. Where the answer is one row that can
 //! be changed, the tag names its version too, and an update with that tag in `If-Match` changes that version only.
 
+use arrayvec::ArrayString;
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequestParts, Request},
@@ -43,8 +44,14 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-fn hash_of(body: &[u8]) -> String {
-    hex::encode(&Sha256::digest(body)[..16])
+/// As many letters as a body's hash has in a tag.
+const HASH: usize = 32;
+
+fn hash_of(body: &[u8]) -> ArrayString<HASH> {
+    let mut letters = [0; HASH];
+    let hash = Sha256::digest(body);
+    let whole = hex::encode_to_slice(&hash[..HASH / 2], &mut letters).is_ok();
+    ArrayString::from_byte_string(&letters).ok().filter(|_| whole).unwrap_or_default()
 }
 
 /// The strong tag of a body, quotes included.
@@ -79,18 +86,19 @@ where
         return crate::error::Failure::from(lost).into_response();
     };
     // What was kept has been hashed before.
-    let known = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-    let tag = match (known, version) {
-        (Some(known), _) => known,
-        (None, Some(Version(version))) => format!("\"v{version}.{}\"", hash_of(&bytes)),
-        (None, None) => tag_of(&bytes),
+    let tag = match (parts.headers.get(header::ETAG), version) {
+        (Some(known), _) => Ok(known.clone()),
+        (None, Some(Version(version))) => format!("\"v{version}.{}\"", hash_of(&bytes)).try_into(),
+        (None, None) => tag_of(&bytes).try_into(),
     };
+    let tag = tag.ok();
     let matches = is_read
         && wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {
-            list.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*")
+            let mut asked = list.split(',').map(|one| one.trim().trim_start_matches("W/"));
+            asked.any(|one| one == "*" || tag.as_ref().is_some_and(|tag| one == tag))
         });
-    if let Ok(value) = HeaderValue::from_str(&tag) {
-        parts.headers.insert(header::ETAG, value);
+    if let Some(tag) = tag {
+        parts.headers.insert(header::ETAG, tag);
     }
     // What one caller may see is nobody else's to keep.
     parts.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));

@@ -290,9 +290,9 @@ async fn get_deployment(
 ) -> Result<Response> {
     let access = places::of_deployment(&app, &caller.caller, id).await?;
     let state = app.clone();
-    let read = async move {
+    let read = move || async move {
         let from = state.clone();
-        let (row, _) = state.on_control(async move { visible(&from, &caller.caller.viewer, id).await }).await??;
+        let (row, _) = state.read_on_control(async move { visible(&from, &caller.caller.viewer, id).await }).await??;
         Ok(Json(wire(&row)).into_response())
     };
     responses::answer_of_database(&app, wish, &access, DEPLOYMENTS, format!("deployment|{id}"), read).await

@@ -148,7 +148,7 @@ async fn list_domains(
     let after = query.after(&app, project, ObjectKind::Domain).await?;
     let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
     let (state, at) = (app.clone(), access.clone());
-    let read = async move { read_page(state, caller.caller, query, context, at, after).await };
+    let read = move || read_page(state, caller.caller, query, context, at, after);
     responses::answer(&app, wish, &access, DOMAINS, format!("domains|{limit}|{last:?}"), read).await
 }
 
@@ -202,7 +202,7 @@ async fn get_domain(
     let (object, access) = visible(&app, &caller.caller, id).await?;
     context.meter(&access.project);
     let (state, at) = (app.clone(), access.clone());
-    let read = async move { read_one(state, caller.caller, id, context, object, at).await };
+    let read = move || read_one(state, caller.caller, id, context, object, at);
     responses::answer(&app, wish, &access, DOMAINS, format!("domain|{id}"), read).await
 }
 
