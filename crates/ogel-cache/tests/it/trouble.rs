@@ -42,12 +42,13 @@ async fn slow(server: u16) -> (u16, Arc<AtomicU64>) {
 async fn a_slow_redis_costs_three_waits_and_comes_back_by_itself() {
     let server = Server::start(&[]);
     let (port, delay) = slow(server.port).await;
-    let wait = Duration::from_millis(20);
+    // Longer than a busy machine keeps a thread from its core: only waits for Redis are to be counted.
+    let wait = Duration::from_millis(150);
     let shared = process(&format!("redis://127.0.0.1:{port}"), 1, wait);
     connected(&shared).await;
     let redis = shared.as_redis().unwrap();
     assert!(redis.find("s", &["t"], "k").await.is_ok());
-    delay.store(200, Ordering::Relaxed);
+    delay.store(2000, Ordering::Relaxed);
     let started = Instant::now();
     let mut waits = 0;
     for _ in 0..1000 {
@@ -56,7 +57,7 @@ async fn a_slow_redis_costs_three_waits_and_comes_back_by_itself() {
         waits += u32::from(asked.elapsed() >= wait);
     }
     assert!(waits <= 3, "{waits}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(!redis.health().0 && redis.failures() >= 1);
     delay.store(0, Ordering::Relaxed);
     eventually("it is used again", async || redis.find("s", &["t"], "k").await.is_ok()).await;
