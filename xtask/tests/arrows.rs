@@ -118,6 +118,8 @@ fn ghost_paths(package: &Package) -> Vec<String> {
         let text = read(&file);
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in (1..).zip(code.lines()) {
+            // Where OTLP takes spans is no secret of Ghost's.
+            let line = line.replace("/v1/traces", "");
             let before = line.split_once("/v1/").map(|(before, _)| before);
             if before.is_some_and(|before| !before.contains("//") && before.matches('"').count() % 2 == 1) {
                 found.push(format!("{}:{number}: {}", file.display(), line.trim()));
