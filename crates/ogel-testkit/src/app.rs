@@ -54,7 +54,7 @@ impl TestApp {
         config.billing.usage_flush_seconds = 1;
         (limits.organization_free, limits.project_free) = (10_000, 10_000);
         config.database.url = Secret::new(database.url.clone());
-        config.database.max_connections = 5;
+        config.database.max_connections = 10;
         config.ghost.url = ghost.api_url();
         config.ghost.api_key = Secret::new(PLATFORM_KEY);
         config.ghost.webhook_secret = Secret::new(GHOST_SECRET);

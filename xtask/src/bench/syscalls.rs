@@ -25,28 +25,27 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let (gateway, account) = bench.gateway("syscalls")?;
     let (routes, notes) = bench.routes(&gateway, &account)?;
     let peer = peers::start(YARDSTICK, &bench.folder.0, bench.upstream.address)?;
-    let mut targets = vec![(peer.target("/v1/anything"), false)];
+    let mut targets = vec![peer.target("/v1/anything")];
     targets.extend(routes.iter().map(|route| {
         let name = format!("ogeld, {}", route.name);
         let mut target = gateway.target(&name, &route.path(&account.project), &account, "");
         target.headers = route.headers(&account);
-        (target, route.proxied)
+        target
     }));
 
     let mut columns = vec!["gateway"];
     columns.extend(KINDS.iter().map(|(kind, _)| *kind));
     columns.push("others");
     let mut section = Section::new(format!("System calls per request, {CONNECTIONS} connections"), &columns);
-    for (target, is_bound) in &targets {
+    for target in &targets {
         target.wrk(CONNECTIONS, 1, None)?;
         let counts = count(target, bench.options.seconds, &bench.folder.0)?;
         section.row(std::iter::once(target.name.clone()).chain(counts.iter().map(|count| figure(*count))));
-        if *is_bound {
+        if target.name != YARDSTICK {
             section.at_most(&format!("{}: futex", target.name), counts[3], FUTEX, "");
         }
     }
     notes.into_iter().for_each(|note| section.note(note));
-    section.note("ogeld, own answer: it is the control plane's, so that each request crosses from thread to thread");
     section.note("strace slows all of them, so that more is waited for than without it");
     Ok(vec![section])
 }
