@@ -2,7 +2,7 @@
 //! gets the row that stayed.
 
 use crate::{
-    Result, Store,
+    Result, Store, StoreError,
     pool::{on_read, on_write},
     words::row,
 };
@@ -38,6 +38,10 @@ impl Store {
 
     /// Answers with the id that stayed.
     pub async fn insert_ghost_account(&self, user: UserId, ogel_user_id: &str, now: DateTime<Utc>) -> Result<String> {
+        settled(|| self.try_ghost_account(user, ogel_user_id, now)).await
+    }
+
+    async fn try_ghost_account(&self, user: UserId, ogel_user_id: &str, now: DateTime<Utc>) -> Result<String> {
         // An update that changes nothing makes RETURNING answer with the row that was there.
         Ok(on_write!(self, db => sqlx::query_scalar(
             "INSERT INTO ghost_accounts (user_id, ogel_user_id, created_at) VALUES ($1, $2, $3) \
@@ -60,11 +64,31 @@ impl Store {
         sealed_key: &str,
         now: DateTime<Utc>,
     ) -> Result<GhostProject> {
+        settled(|| self.try_ghost_project(id, project, ogel_project_id, sealed_key, now)).await
+    }
+
+    async fn try_ghost_project(
+        &self,
+        id: Uuid,
+        project: ProjectId,
+        ogel_project_id: &str,
+        sealed_key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<GhostProject> {
         Ok(on_write!(self, db => sqlx::query_as(concat!(
             "INSERT INTO ogel_projects (id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $5) \
              ON CONFLICT (project_id) DO UPDATE SET project_id = excluded.project_id RETURNING ", columns!()))
             .bind(id).bind(project.0).bind(ogel_project_id).bind(sealed_key).bind(now)
             .fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
+    }
+}
+
+/// Two who write the same row at once may meet at either of its two unique indexes, and PostgreSQL's `ON CONFLICT` waits at
+/// one only: at the other it is an error, raised once the row is there. Asked again, it answers with that row.
+async fn settled<T, F: Future<Output = Result<T>>>(insert: impl Fn() -> F) -> Result<T> {
+    match insert().await {
+        Err(StoreError::Unique { .. }) => insert().await,
+        done => done,
     }
 }

@@ -30,6 +30,23 @@ on_both! {
         assert_eq!(bench.store.ghost_project(person.project.id).await.unwrap().as_ref(), got.first());
     }
 
+    async fn who_write_the_very_same_at_once_all_get_it(bench: Bench) {
+        for round in 0..20 {
+            let person = bench.person().await;
+            let (ghost, project) = (format!("ghost-{round}"), format!("p-{round}"));
+            at_once(20, |_| {
+                let (store, user, here, id) = (bench.store.clone(), person.user.id, person.project.id, id());
+                let (ghost, project) = (ghost.clone(), project.clone());
+                async move {
+                    assert_eq!(store.insert_ghost_account(user, &ghost, at(0)).await.unwrap(), ghost);
+                    let row = store.insert_ghost_project(id, here, &project, "k", at(0)).await.unwrap();
+                    assert_eq!(row.ogel_project_id, project);
+                }
+            })
+            .await;
+        }
+    }
+
     async fn nobody_gets_an_account_or_project_of_somebody_else(bench: Bench) {
         let (person, other) = (bench.person().await, bench.person().await);
         bench.store.insert_ghost_account(person.user.id, "ghost", at(0)).await.unwrap();
