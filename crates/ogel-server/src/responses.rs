@@ -179,7 +179,7 @@ where
 }
 
 /// The same of what is in the database: whoever has a token that says nothing of this project's kept answers has changed
-/// something there, and reads it anew.
+/// something there, and reads it anew. `read` runs where the database's connections are.
 pub(crate) async fn answer_of_database<F>(
     app: &App,
     mut wish: Wish,
@@ -192,7 +192,8 @@ where
     F: Future<Output = Result<Response<Body>>> + Send + 'static,
 {
     wish.is_new |= wish.token.as_ref().is_some_and(|token| token.scope() != &*access.scope);
-    answer(app, wish, access, tags, question, read).await
+    let there = app.clone();
+    answer(app, wish, access, tags, question, move || async move { there.read_on_control(read()).await? }).await
 }
 
 /// Gets a newer one beside the request, on the thread that has the connections for it.

@@ -38,15 +38,14 @@ impl Store {
 
     /// Answers with the id that stayed.
     pub async fn insert_ghost_account(&self, user: UserId, ogel_user_id: &str, now: DateTime<Utc>) -> Result<String> {
-        settled(|| self.try_ghost_account(user, ogel_user_id, now)).await
-    }
-
-    async fn try_ghost_account(&self, user: UserId, ogel_user_id: &str, now: DateTime<Utc>) -> Result<String> {
         // An update that changes nothing makes RETURNING answer with the row that was there.
-        Ok(on_write!(self, db => sqlx::query_scalar(
-            "INSERT INTO ghost_accounts (user_id, ogel_user_id, created_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id RETURNING ogel_user_id")
-            .bind(user.0).bind(ogel_user_id).bind(now).fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
+        settled(|| async move {
+            Ok(on_write!(self, db => sqlx::query_scalar(
+                "INSERT INTO ghost_accounts (user_id, ogel_user_id, created_at) VALUES ($1, $2, $3) \
+                 ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id RETURNING ogel_user_id")
+                .bind(user.0).bind(ogel_user_id).bind(now).fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
+        })
+        .await
     }
 
     pub async fn ghost_project(&self, project: ProjectId) -> Result<Option<GhostProject>> {
@@ -64,23 +63,15 @@ impl Store {
         sealed_key: &str,
         now: DateTime<Utc>,
     ) -> Result<GhostProject> {
-        settled(|| self.try_ghost_project(id, project, ogel_project_id, sealed_key, now)).await
-    }
-
-    async fn try_ghost_project(
-        &self,
-        id: Uuid,
-        project: ProjectId,
-        ogel_project_id: &str,
-        sealed_key: &str,
-        now: DateTime<Utc>,
-    ) -> Result<GhostProject> {
-        Ok(on_write!(self, db => sqlx::query_as(concat!(
-            "INSERT INTO ogel_projects (id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $5) \
-             ON CONFLICT (project_id) DO UPDATE SET project_id = excluded.project_id RETURNING ", columns!()))
-            .bind(id).bind(project.0).bind(ogel_project_id).bind(sealed_key).bind(now)
-            .fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
+        settled(|| async move {
+            Ok(on_write!(self, db => sqlx::query_as(concat!(
+                "INSERT INTO ogel_projects (id, project_id, ogel_project_id, ogel_api_key, created_at, updated_at) \
+                 VALUES ($1, $2, $3, $4, $5, $5) \
+                 ON CONFLICT (project_id) DO UPDATE SET project_id = excluded.project_id RETURNING ", columns!()))
+                .bind(id).bind(project.0).bind(ogel_project_id).bind(sealed_key).bind(now)
+                .fetch_all(db).await?.pop().ok_or(sqlx::Error::RowNotFound)?))
+        })
+        .await
     }
 }
 

@@ -141,8 +141,7 @@ async fn get_build(
     let access = places::of_build(&app, &caller.caller, id).await?;
     let state = app.clone();
     let read = move || async move {
-        let from = state.clone();
-        let (row, _) = state.read_on_control(async move { visible(&from, &caller.caller.viewer, id).await }).await??;
+        let (row, _) = visible(&state, &caller.caller.viewer, id).await?;
         Ok(Json(wire(&row)).into_response())
     };
     responses::answer_of_database(&app, wish, &access, BUILDS, format!("build|{id}"), read).await

@@ -13,7 +13,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
 };
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame};
 
@@ -152,21 +151,7 @@ async fn a_backend_that_keeps_failing_is_left_alone_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_of_a_stream_arrive_as_they_are_sent() {
-    let (say, said) = mpsc::channel::<&'static str>(1);
-    let said = Arc::new(tokio::sync::Mutex::new(said));
-    let studio = Scripted::start(Arc::new(move |_, mut stream| {
-        let said = said.clone();
-        Box::pin(async move {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.unwrap();
-            while let Some(piece) = said.lock().await.recv().await {
-                stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await.unwrap();
-            }
-            stream.write_all(b"0\r\nx-checksum: 1\r\n\r\n").await.unwrap();
-            Some(stream)
-        })
-    }))
-    .await;
+    let (studio, say) = Scripted::dictated("x-checksum: 1").await;
     let app = in_front_of(&studio, |_| {}).await;
     let mut response = app.anonymous().request(Method::GET, "/billing/events").send().await.unwrap();
     for piece in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {

@@ -2,7 +2,7 @@
 
 use crate::{
     raw::in_front_of,
-    scripted::{Scripted, length_of, read_body},
+    scripted::{Scripted, length_of, read_body, say_without_end},
 };
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -93,21 +93,7 @@ async fn bodies_larger_than_any_window_pass_both_ways_several_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_arrive_as_they_are_sent_and_trailers_behind_them() {
-    let (say, said) = mpsc::channel::<&'static str>(1);
-    let said = Arc::new(tokio::sync::Mutex::new(said));
-    let studio = Scripted::start(Arc::new(move |_, mut stream| {
-        let said = said.clone();
-        Box::pin(async move {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.unwrap();
-            while let Some(piece) = said.lock().await.recv().await {
-                stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await.unwrap();
-            }
-            stream.write_all(b"0\r\netag: \"1\"\r\n\r\n").await.unwrap();
-            Some(stream)
-        })
-    }))
-    .await;
+    let (studio, say) = Scripted::dictated("etag: \"1\"").await;
     let app = in_front_of(&studio, |_| {}).await;
     let client = Client::of(&app).await;
     let mut answer = client.get("/events").await;
@@ -182,11 +168,7 @@ async fn a_stream_that_nobody_reads_is_cut_off_and_its_neighbours_are_not() {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.ok()?;
                 return Some(stream);
             }
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1000000000\r\n\r\n";
-            let _ = stream.write_all(head.as_bytes()).await;
-            let piece = vec![b'x'; 64 << 10];
-            while stream.write_all(&piece).await.is_ok() {}
-            None
+            say_without_end(stream).await
         })
     }))
     .await;

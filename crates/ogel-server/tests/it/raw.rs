@@ -1,7 +1,7 @@
 //! Requests as no client library would send them. For each: what the caller sees, and that the backend behind us got
 //! nothing it should not have.
 
-use crate::scripted::{Scripted, read_head};
+use crate::scripted::{Scripted, read_head, say_without_end};
 use ogel_testkit::{Database, TestApp};
 use std::time::Duration;
 use tokio::{
@@ -339,16 +339,7 @@ async fn slow_and_vanishing_clients_are_let_go() {
 /// A reader that stops reading holds neither the answer nor the backend for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_reading_is_cut_off() {
-    let studio = Scripted::start(std::sync::Arc::new(|_, mut stream| {
-        Box::pin(async move {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1000000000\r\n\r\n";
-            let _ = stream.write_all(head.as_bytes()).await;
-            let piece = vec![b'x'; 64 << 10];
-            while stream.write_all(&piece).await.is_ok() {}
-            None
-        })
-    }))
-    .await;
+    let studio = Scripted::start(std::sync::Arc::new(|_, stream| Box::pin(say_without_end(stream)))).await;
     let app = in_front_of(&studio, |_| {}).await;
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     stream.write_all(b"GET /api/v2/billing/x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

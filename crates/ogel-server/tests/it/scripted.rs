@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 
 /// What it does once a request's head is there; the connection comes back if it may have another request.
@@ -29,6 +30,26 @@ impl Scripted {
             })
         }))
         .await
+    }
+
+    /// Answers in pieces, each as it is said, and with the trailer behind the last.
+    pub(crate) async fn dictated(trailer: &'static str) -> (Self, mpsc::Sender<&'static str>) {
+        let (say, said) = mpsc::channel::<&'static str>(1);
+        let said = Arc::new(tokio::sync::Mutex::new(said));
+        let studio = Self::start(Arc::new(move |_, mut stream| {
+            let said = said.clone();
+            Box::pin(async move {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                while let Some(piece) = said.lock().await.recv().await {
+                    stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await.unwrap();
+                }
+                stream.write_all(format!("0\r\n{trailer}\r\n\r\n").as_bytes()).await.unwrap();
+                Some(stream)
+            })
+        }))
+        .await;
+        (studio, say)
     }
 
     /// Runs `script` for every request.
@@ -62,6 +83,15 @@ impl Scripted {
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().clone()
     }
+}
+
+/// Answers with more than anybody will read, until the connection is closed.
+pub(crate) async fn say_without_end(mut stream: TcpStream) -> Option<TcpStream> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1000000000\r\n\r\n";
+    let _ = stream.write_all(head.as_bytes()).await;
+    let piece = vec![b'x'; 64 << 10];
+    while stream.write_all(&piece).await.is_ok() {}
+    None
 }
 
 /// A head up to its empty line, byte by byte so that nothing after it is taken; None at the end of the connection.
