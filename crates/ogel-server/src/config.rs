@@ -434,9 +434,9 @@ settings! {
         device_code_minutes: u64 = 15, env "OGEL_DEVICE_CODE_MINUTES";
         /// Seconds between two questions of a device that waits, at most 60.
         device_poll_seconds: u64 = 5, env "OGEL_DEVICE_POLL_SECONDS";
-        /// Passwords checked at the same time, on cores that nothing else wants; each takes 19 MiB for some ten milliseconds.
-        /// As many again where the machine is so busy that one of them waits for a second.
-        concurrent_logins: u64 = 2, env "OGEL_CONCURRENT_LOGINS";
+        /// Passwords checked at the same time; each takes 19 MiB and a core for some ten milliseconds. 0: one less than there are
+        /// cores, so that one is left to everything else. As many again where one waits for a second and a half.
+        concurrent_logins: u64 = 0, env "OGEL_CONCURRENT_LOGINS";
         /// Seconds that callers in memory are trusted while the database cannot be asked whether they were revoked; at most 30.
         trust_without_database_seconds: u64 = 5, env "OGEL_TRUST_WITHOUT_DATABASE_SECONDS";
     }

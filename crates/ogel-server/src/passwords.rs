@@ -1,8 +1,8 @@
 //! Passwords are hashed and checked on a few threads of their own: each costs a core for some ten milliseconds, and a flood of
 //! logins must not take that from requests that are only passed on.
 //!
-//! The first threads run when nothing else wants their core, and whoever else wakes up has it at once. On a machine that is busy
-//! all the time that could be never; so a job that is not done after [`IDLE_PATIENCE`] is begun a second time on threads that only
+//! One core is left to the others, and whoever else wakes up elsewhere has the core soon. On a machine that is busy all the time
+//! that leaves next to nothing; so a job that is not done after [`FIRST_PATIENCE`] is begun a second time on threads that only
 //! stand back, and the first answer counts (ADR 34).
 //!
 //! Both queues are short. Who finds theirs full waits a while, and is then told to come back. Memory is bounded by the number of
@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when this is dropped.
 pub struct Passwords {
-    idle: mpsc::Sender<Job>,
+    first: mpsc::Sender<Job>,
     late: mpsc::Sender<Job>,
 }
 
@@ -27,15 +27,20 @@ const WAITING_PER_THREAD: usize = 32;
 /// How long a login waits for a place in a queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a job waits for a core that nobody wants: longer than fifty logins at once take where there is one.
-const IDLE_PATIENCE: Duration = Duration::from_secs(1);
-/// Of 19 at most: while others want the core, a late thread gets about a tenth of it.
-const NICENESS: i32 = 10;
+const FIRST_PATIENCE: Duration = Duration::from_millis(1_500);
+/// The most that there is: while others want the core, a thread gets about a hundredth of it.
+const NICENESS: i32 = 19;
+/// The same of a late thread: about a tenth.
+const LATE_NICENESS: i32 = 10;
 
 impl Passwords {
-    /// So many threads for cores that are idle, and as many for jobs that come too late there.
+    /// So many threads, and as many for jobs that come too late there; 0 is one less than there are cores.
     pub fn start(threads: usize) -> io::Result<Self> {
-        let threads = threads.clamp(1, 64);
-        Ok(Self { idle: crew("password", threads, run_when_idle)?, late: crew("late-password", threads, stand_back)? })
+        let threads = if threads == 0 { spare_cores() } else { threads }.clamp(1, 64);
+        Ok(Self {
+            first: crew("password", threads, || lower_priority(NICENESS))?,
+            late: crew("late-password", threads, || lower_priority(LATE_NICENESS))?,
+        })
     }
 
     /// argon2id of `password`, with a fresh salt.
@@ -53,9 +58,9 @@ impl Passwords {
     /// `work` may run twice.
     async fn run<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Result<T, Failure> {
         let work = Arc::new(work);
-        let first = submit(&self.idle, work.clone()).await?;
+        let first = submit(&self.first, work.clone()).await?;
         tokio::pin!(first);
-        if let Ok(answer) = tokio::time::timeout(IDLE_PATIENCE, &mut first).await {
+        if let Ok(answer) = tokio::time::timeout(FIRST_PATIENCE, &mut first).await {
             return answer.map_err(ended);
         }
         let second = submit(&self.late, work);
@@ -113,37 +118,23 @@ fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
     }
 }
 
-/// `SCHED_IDLE`: whoever else wakes up takes the core at once, and does not wait for the end of a slice of time.
-#[cfg(target_os = "linux")]
-fn run_when_idle() {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
-    };
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
-        tracing::warn!(?error, "password checks do not run on idle cores only");
-        stand_back();
-    }
+/// All but one, which is left to whoever is not here for a password.
+fn spare_cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get() - 1)
 }
 
-/// On Linux niceness belongs to a thread.
+/// On Linux niceness belongs to a thread. Not `SCHED_IDLE`: the kernel sends whoever wakes up to such a thread's core as if it were
+/// free, and there they wait for its next tick.
 #[cfg(target_os = "linux")]
-fn stand_back() {
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+fn lower_priority(niceness: i32) {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), niceness) {
         tracing::warn!(%error, "password checks run with the priority of everything else");
     }
 }
 
 /// Elsewhere a thread's lowest priority is low enough, and never nothing.
 #[cfg(not(target_os = "linux"))]
-fn run_when_idle() {
-    stand_back();
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stand_back() {
-    let _ = NICENESS;
+fn lower_priority(_: i32) {
     if let Err(error) = thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min) {
         tracing::warn!(?error, "password checks run with the priority of everything else");
     }
@@ -171,23 +162,29 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn checks_run_on_idle_cores_and_late_ones_stand_back() {
-        use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, unix::thread_schedule_policy};
+    async fn checks_stand_back_for_everything_else_and_late_ones_less() {
         let passwords = Passwords::start(1).unwrap();
-        let policy = passwords.run(|| thread_schedule_policy().ok()).await.unwrap();
-        assert_eq!(policy, Some(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle)));
-        let niceness = || rustix::process::getpriority_process(Some(rustix::thread::gettid()));
-        let late = submit(&passwords.late, Arc::new(niceness)).await.unwrap().await.unwrap().unwrap();
-        assert!(late >= NICENESS && niceness().unwrap() < NICENESS, "{late}");
+        let niceness = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).ok();
+        let first = submit(&passwords.first, Arc::new(niceness)).await.unwrap().await.unwrap();
+        let late = submit(&passwords.late, Arc::new(niceness)).await.unwrap().await.unwrap();
+        assert_eq!(first, Some(NICENESS));
+        assert!(niceness() < late && late < first, "{late:?}");
+    }
+
+    #[test]
+    fn a_core_is_left_to_others() {
+        let cores = thread::available_parallelism().unwrap().get();
+        let passwords = Passwords::start(0).unwrap();
+        assert_eq!(passwords.first.max_capacity(), (cores - 1).clamp(1, 64) * WAITING_PER_THREAD);
     }
 
     #[tokio::test]
     async fn a_check_that_no_core_is_idle_for_is_done_late_and_not_never() {
         let passwords = Passwords::start(1).unwrap();
-        // The idle thread gets no further than here.
+        // The first thread gets no further than here.
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let held = Mutex::new(held);
-        let stuck = submit(&passwords.idle, Arc::new(move || held.lock().recv().is_err())).await.unwrap();
+        let stuck = submit(&passwords.first, Arc::new(move || held.lock().recv().is_err())).await.unwrap();
         let name = passwords.run(|| thread::current().name().map(str::to_owned)).await.unwrap();
         assert_eq!(name.as_deref(), Some("late-password-0"));
         drop(hold);
@@ -200,7 +197,7 @@ mod tests {
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let mut waiting = Vec::new();
-        for queue in [&passwords.idle, &passwords.late] {
+        for queue in [&passwords.first, &passwords.late] {
             // One that runs, and as many as may wait.
             let held = held.clone();
             waiting.push(submit(queue, Arc::new(move || held.lock().recv().is_err())).await.unwrap());

@@ -19,8 +19,8 @@ use crate::http::Connection;
 const CONNECTIONS: usize = 4;
 /// Between two requests of a connection.
 const PACE: Duration = Duration::from_millis(5);
-/// Less than one password takes: were passwords checked on a thread of the data plane, what waits there would wait for whole ones.
-const MORE_MS: f64 = 10.0;
+/// What the slowest hundredth may wait longer: less than a thread that hashes keeps a core from who wakes up there.
+const MORE_MS: f64 = 0.5;
 /// A login that takes longer than this has lost its person.
 const LOGIN_MS: f64 = 5_000.0;
 /// One on a machine that is never idle, with forty-nine others, long before its request is given up.
