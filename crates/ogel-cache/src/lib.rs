@@ -13,7 +13,7 @@ mod responses;
 
 pub use event::Event;
 pub use redis::{Found, Redis};
-pub use responses::{Entry, Key as CacheKey, Lifetimes, Look, Responses, Token};
+pub use responses::{Entry, Key as CacheKey, Lifetimes, Look, Responses, Tag, Token};
 
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::broadcast};

@@ -23,8 +23,8 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::broadcast};
 
-/// Epochs outlive everything that was kept under them.
-const EPOCH_SECONDS: u64 = 7 * 24 * 3600;
+/// Epochs outlive everything that was kept under them. Each deployment has two.
+const EPOCH_SECONDS: u64 = 24 * 3600;
 /// How long a batch of tallies may be sent again.
 const BATCH_SECONDS: u64 = 24 * 3600;
 
@@ -101,10 +101,10 @@ impl Redis {
     }
 
     /// A value and the epochs of its tags, in one trip.
-    pub async fn find(&self, scope: &str, tags: &[&str], key: &str) -> Result<Found, Unavailable> {
+    pub async fn find(&self, scope: &str, tags: &[impl AsRef<str>], key: &str) -> Result<Found, Unavailable> {
         let mut command = cmd("MGET");
         for tag in tags {
-            command.arg(self.epoch_key(scope, tag));
+            command.arg(self.epoch_key(scope, tag.as_ref()));
         }
         let mut values: Vec<Option<Vec<u8>>> = self.cache.ask(command.arg(self.value_key(scope, key))).await?;
         let value = values.pop().flatten().map(Bytes::from);
@@ -118,7 +118,7 @@ impl Redis {
     pub async fn keep(
         &self,
         scope: &str,
-        tags: &[(&str, u64)],
+        tags: &[(impl AsRef<str>, u64)],
         key: &str,
         value: &[u8],
         for_time: Duration,
@@ -126,7 +126,7 @@ impl Redis {
         let mut command = cmd("EVAL");
         command.arg(scripts::KEEP).arg(tags.len() + 1);
         for (tag, _) in tags {
-            command.arg(self.epoch_key(scope, tag));
+            command.arg(self.epoch_key(scope, tag.as_ref()));
         }
         command.arg(self.value_key(scope, key));
         for (_, epoch) in tags {
@@ -137,10 +137,17 @@ impl Redis {
     }
 
     /// Gives the tags a new epoch, at least `floor`, and tells everybody. Requests do not do it `patiently`.
-    pub async fn advance(&self, scope: &str, tags: &[&str], floor: u64, patiently: bool) -> Result<u64, Unavailable> {
+    pub async fn advance(
+        &self,
+        scope: &str,
+        tags: &[impl AsRef<str>],
+        floor: u64,
+        patiently: bool,
+    ) -> Result<u64, Unavailable> {
+        let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
         let mut command = cmd("EVAL");
         command.arg(scripts::ADVANCE).arg(tags.len());
-        for tag in tags {
+        for tag in &tags {
             command.arg(self.epoch_key(scope, tag));
         }
         command.arg(floor).arg(EPOCH_SECONDS).arg(&self.channel).arg(format!("changed {scope}")).arg(tags.join(" "));

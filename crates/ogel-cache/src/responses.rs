@@ -5,18 +5,22 @@
 //! found again. So a read that began before a change can not bring it back, whichever process it ran in. The scope is the
 //! tenant: nothing is found without it.
 //!
-//! Next: `responses/entry.rs`, what is kept; `responses/token.rs`, how a writer's next read sees the write.
+//! Next: `responses/entry.rs`, what is kept; `responses/tag.rs`, what an answer depends on; `responses/token.rs`, how a
+//! writer's next read sees the write.
 
 mod entry;
+mod tag;
 mod token;
 
 pub use entry::Entry;
+pub use tag::Tag;
 pub use token::Token;
 
 use crate::{Event, Shared, Unavailable};
-use moka::{future, sync};
+use moka::{future, policy::EvictionPolicy, sync};
 use parking_lot::Mutex;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     future::Future,
     pin::pin,
@@ -78,7 +82,6 @@ const MOST_UNTOLD: usize = 4096;
 /// An epoch is forgotten when nothing kept under it can be left.
 const EPOCHS_KEPT: Duration = Duration::from_secs(3600);
 
-type Tags = [&'static str];
 type Epochs = Box<[u64]>;
 /// What others are still to be told, by scope and tag.
 type Untold = BTreeMap<(Box<str>, Box<str>), u64>;
@@ -91,8 +94,8 @@ pub struct Responses {
     changes: AtomicU64,
     /// Reads under way: of what, and whether a kept answer will do.
     flights: future::Cache<(Key, Epochs, bool), Arc<Entry>>,
-    /// Tokens of writes that no Redis knows, so that each counts once.
-    seen: sync::Cache<Token, ()>,
+    /// Tokens of writes that no Redis knows, with the tag they were seen for, so that each counts once.
+    seen: sync::Cache<(Token, Cow<'static, str>), ()>,
     untold: Mutex<Untold>,
     pub counts: Counts,
 }
@@ -106,7 +109,13 @@ impl Responses {
         Self {
             shared,
             entries: sync::Cache::builder().max_capacity(max_bytes).weigher(weight).build(),
-            epochs: sync::Cache::builder().max_capacity(MOST_EPOCHS).time_to_idle(EPOCHS_KEPT).build(),
+            // The one unused for longest makes room: nothing kept under it is young any more. By how often they are used, a
+            // change of what is seldom looked at would find no room, and not count.
+            epochs: sync::Cache::builder()
+                .max_capacity(MOST_EPOCHS)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_idle(EPOCHS_KEPT)
+                .build(),
             changes: AtomicU64::new(1),
             flights: future::Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(1)).build(),
             seen: sync::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
@@ -130,25 +139,25 @@ impl Responses {
     }
 
     /// Whether nothing that the entry was read from has changed since.
-    fn holds(&self, entry: &Entry, scope: &Arc<str>, tags: &Tags) -> bool {
+    fn holds(&self, entry: &Entry, scope: &Arc<str>, tags: &[Tag]) -> bool {
         // Before the epochs: what changes while they are looked at is a later change.
         let change = self.changes.load(Ordering::Acquire);
         if entry.holds_at.load(Ordering::Relaxed) == change {
             return true;
         }
-        let holds = entry.is_of(tags.iter().map(|tag| self.known(scope, tag)));
+        let holds = entry.is_of(tags.iter().map(|tag| self.known(scope, &tag.name())));
         if holds {
             entry.holds_at.store(change, Ordering::Relaxed);
         }
         holds
     }
 
-    fn epochs_of(&self, scope: &Arc<str>, tags: &Tags) -> Epochs {
-        tags.iter().map(|tag| self.known(scope, tag)).collect()
+    fn epochs_of(&self, scope: &Arc<str>, tags: &[Tag]) -> Epochs {
+        tags.iter().map(|tag| self.known(scope, &tag.name())).collect()
     }
 
     /// What is in memory: no wait, no trip.
-    pub fn look(&self, key: &Key, tags: &Tags, now_ms: u64, lifetimes: &Lifetimes) -> Look {
+    pub fn look(&self, key: &Key, tags: &[Tag], now_ms: u64, lifetimes: &Lifetimes) -> Look {
         let Some(entry) = self.entries.get(key) else { return Look::Nothing };
         if !self.holds(&entry, &key.scope, tags) {
             return Look::Nothing;
@@ -173,7 +182,7 @@ impl Responses {
     pub async fn fetch<E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: &Key,
-        tags: &'static Tags,
+        tags: &[Tag],
         now_ms: u64,
         lifetimes: &Lifetimes,
         only_new: bool,
@@ -192,24 +201,25 @@ impl Responses {
     async fn fetch_once<E>(
         self: &Arc<Self>,
         key: &Key,
-        tags: &'static Tags,
+        tags: &[Tag],
         now_ms: u64,
         lifetimes: &Lifetimes,
         only_new: bool,
         read: impl Future<Output = Result<Entry, E>>,
     ) -> Result<Arc<Entry>, E> {
+        let names = names(tags);
         if let Some(redis) = self.shared.as_redis()
-            && let Ok(found) = redis.find(&key.scope, tags, &key.name).await
+            && let Ok(found) = redis.find(&key.scope, &names, &key.name).await
         {
-            for (tag, epoch) in tags.iter().zip(&found.epochs) {
-                self.raise(&key.scope, tag, *epoch);
+            for (name, epoch) in names.iter().zip(&found.epochs) {
+                self.raise(&key.scope, name, *epoch);
             }
             let fresh = |entry: &Entry| {
                 let fresh = if entry.is_negative() { lifetimes.negative } else { lifetimes.fresh };
                 now_ms.saturating_sub(entry.filled_ms) < u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX)
             };
             let entry = found.value.as_ref().and_then(Entry::decode).filter(fresh).filter(|_| !only_new);
-            if let Some(entry) = entry.filter(|entry| entry.is_of(tags.iter().map(|tag| self.known(&key.scope, tag)))) {
+            if let Some(entry) = entry.filter(|entry| entry.is_of(self.epochs_of(&key.scope, tags).iter().copied())) {
                 self.counts.shared_hits.fetch_add(1, Ordering::Relaxed);
                 let entry = Arc::new(entry);
                 self.entries.insert(key.clone(), entry.clone());
@@ -229,7 +239,7 @@ impl Responses {
             let life = if entry.is_negative() { lifetimes.negative } else { lifetimes.fresh };
             // Nobody waits for it; lost, it costs another read.
             tokio::spawn(async move {
-                let tags: Vec<(&str, u64)> = tags.iter().copied().zip(epochs.iter().copied()).collect();
+                let tags: Vec<_> = names.into_iter().zip(epochs).collect();
                 let _ = redis.keep(&key.scope, &tags, &key.name, &kept.encode(), life).await;
             });
         }
@@ -238,49 +248,53 @@ impl Responses {
 
     /// What is tagged like this in the scope has changed: nobody gets an older answer any more, here from now on,
     /// elsewhere as soon as they hear of it. The token is for the writer's next read.
-    pub async fn advance(&self, scope: &Arc<str>, tags: &Tags, now_ms: u64) -> Token {
-        let above = tags.iter().map(|tag| self.known(scope, tag) + 1).max().unwrap_or_default();
+    pub async fn advance(&self, scope: &Arc<str>, tags: &[Tag], now_ms: u64) -> Token {
+        let names = names(tags);
+        let above = names.iter().map(|name| self.known(scope, name) + 1).max().unwrap_or_default();
         let mut epoch = above.max(now_ms);
-        for tag in tags {
-            self.raise(scope, tag, epoch);
+        for name in &names {
+            self.raise(scope, name, epoch);
         }
         // Alone, there is nobody who would put writes of several processes in order.
         let mut is_shared = self.shared.as_redis().is_some();
         if let Some(redis) = self.shared.as_redis() {
-            match redis.advance(scope, tags, epoch, false).await {
+            match redis.advance(scope, &names, epoch, false).await {
                 Ok(higher) => {
                     epoch = higher;
-                    for tag in tags {
-                        self.raise(scope, tag, epoch);
+                    for name in &names {
+                        self.raise(scope, name, epoch);
                     }
                 }
                 Err(Unavailable) => {
                     is_shared = false;
                     let mut untold = self.untold.lock();
-                    for tag in tags {
+                    for name in &names {
                         if untold.len() < MOST_UNTOLD {
-                            untold.insert((scope.as_ref().into(), (*tag).into()), epoch);
+                            untold.insert((scope.as_ref().into(), name.as_ref().into()), epoch);
                         }
                     }
                 }
             }
         }
-        Token::new(scope, tags, epoch, is_shared)
+        Token::new(scope, &names, epoch, is_shared)
     }
 
-    /// A caller has seen this write, so they get nothing older. Only for a scope they may see.
-    pub fn observe(&self, token: &Token) {
+    /// A caller has seen this write, so they get nothing older of what is tagged like this. Only for a scope they may see. A
+    /// token is the caller's to write: what else it names is not remembered.
+    pub fn observe(&self, token: &Token, tags: &[Tag]) {
         let scope: Arc<str> = token.scope().into();
-        for tag in token.tags() {
+        for name in names(tags).into_iter().filter(|name| token.tags().any(|tag| tag == name)) {
             if token.is_shared() {
-                self.raise(&scope, tag, token.epoch());
-            } else if !self.seen.contains_key(token) {
-                // Clocks differ, and no Redis has put this write in order: everything from before now is too old.
-                self.raise(&scope, tag, token.epoch().max(self.known(&scope, tag) + 1));
+                self.raise(&scope, &name, token.epoch());
+                continue;
             }
-        }
-        if !token.is_shared() {
-            self.seen.insert(token.clone(), ());
+            // Clocks differ, and no Redis has put this write in order: everything from before now is too old.
+            let after = token.epoch().max(self.known(&scope, &name) + 1);
+            let seen = (token.clone(), name);
+            if !self.seen.contains_key(&seen) {
+                self.raise(&scope, &seen.1, after);
+                self.seen.insert(seen, ());
+            }
         }
     }
 
@@ -311,7 +325,7 @@ impl Responses {
             else {
                 return true;
             };
-            match redis.advance(&scope, &[&tag], epoch, true).await {
+            match redis.advance(&scope, &[&*tag], epoch, true).await {
                 Ok(higher) => {
                     self.raise(&scope.as_ref().into(), &tag, higher);
                     self.untold.lock().remove(&(scope, tag));
@@ -325,4 +339,8 @@ impl Responses {
     pub fn size(&self) -> (u64, u64) {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
+}
+
+fn names(tags: &[Tag]) -> Vec<Cow<'static, str>> {
+    tags.iter().map(|tag| tag.name()).collect()
 }

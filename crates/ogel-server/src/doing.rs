@@ -7,7 +7,7 @@ use crate::{
     bridge::STEP,
     error::{Failure, Result},
     purge,
-    responses::{self, DEPLOYMENTS_AND_BUILDS, EVERYTHING},
+    responses::{self, EVERYTHING},
     state::App,
     submission,
     work::{self, Doer, Outcome},
@@ -146,7 +146,7 @@ impl Operating {
             (OperationKind::DeleteDeployment, Some(row)) => {
                 app.bridge.delete_deployment(&row).await?;
                 app.store.end_deployment_deletion(job, &operation, row.id, now).await?;
-                responses::changed(app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
+                responses::changed(app, row.project_id, &responses::with_its_build(&row)).await;
                 return Ok(());
             }
             (OperationKind::WithdrawDeployment, Some(row)) => withdraw(app, &row).await?,

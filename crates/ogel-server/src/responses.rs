@@ -17,27 +17,49 @@ use axum::{
 };
 use ogel_api::{
     error::{Error, ErrorCode},
-    id::ProjectId,
+    id::{BuildId, DeploymentId, ProjectId},
 };
-use ogel_cache::{CacheKey, Entry, Lifetimes, Look, Token};
+use ogel_cache::{CacheKey, Entry, Lifetimes, Look, Tag, Token};
+use ogel_store::Deployment;
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-/// What an answer was read from.
-pub(crate) type Tags = &'static [&'static str];
-pub(crate) const SITES: Tags = &[tag_of("sites")];
-pub(crate) const DOMAINS: Tags = &[tag_of("domains")];
+/// What answers were read from: a project's sites, say, whichever they are.
+pub(crate) type Tags = &'static [Tag];
+pub(crate) const SITES: Tags = &[Tag::all(tag_of("sites"))];
+pub(crate) const DOMAINS: Tags = &[Tag::all(tag_of("domains"))];
 /// A site that goes takes its place in domains with it.
 pub(crate) const SITES_AND_DOMAINS: Tags = &[SITES[0], DOMAINS[0]];
-pub(crate) const DEPLOYMENTS: Tags = &[tag_of("deployments")];
-pub(crate) const BUILDS: Tags = &[tag_of("builds")];
-/// What a change of a deployment ends. Of all the project's: one that goes into production replaces another.
-pub(crate) const DEPLOYMENTS_AND_BUILDS: Tags = &[DEPLOYMENTS[0], BUILDS[0]];
-/// What the end of a build may change.
-pub(crate) const EVERYTHING: Tags = &[SITES[0], DOMAINS[0], DEPLOYMENTS[0], BUILDS[0]];
+const DEPLOYMENTS: Tag = Tag::all(tag_of("deployments"));
+const BUILDS: Tag = Tag::all(tag_of("builds"));
+/// What changes with production: one deployment takes the place of another.
+pub(crate) const DEPLOYMENTS_AND_BUILDS: Tags = &[DEPLOYMENTS, BUILDS];
+/// The same, and what the project shows.
+pub(crate) const EVERYTHING: Tags = &[SITES[0], DOMAINS[0], DEPLOYMENTS, BUILDS];
+
+/// What the answer about one deployment was read from.
+pub(crate) fn of_deployment(id: DeploymentId) -> [Tag; 2] {
+    [DEPLOYMENTS, DEPLOYMENTS.one(id.0.as_u128())]
+}
+
+/// What the answer about one build was read from.
+pub(crate) fn of_build(id: BuildId) -> [Tag; 2] {
+    [BUILDS, BUILDS.one(id.0.as_u128())]
+}
+
+/// What happens to one deployment changes it and its build, and leaves the project's others alone.
+pub(crate) fn with_its_build(row: &Deployment) -> [Tag; 2] {
+    [DEPLOYMENTS.one(row.id.0.as_u128()), BUILDS.one(row.build_id.0.as_u128())]
+}
+
+/// What the step that led to `row` may have changed: itself, what its project shows, and the one whose place it took.
+pub(crate) fn after_step(row: &Deployment) -> [Tag; 4] {
+    let [deployment, build] = if row.is_active { [DEPLOYMENTS, BUILDS] } else { with_its_build(row) };
+    [SITES[0], DOMAINS[0], deployment, build]
+}
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(crate) const CONSISTENCY: HeaderName = HeaderName::from_static("x-ogel-consistency");
@@ -107,7 +129,7 @@ pub(crate) async fn answer<F>(
     app: &App,
     wish: Wish,
     access: &Access,
-    tags: Tags,
+    tags: &[Tag],
     question: String,
     read: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Response<Body>>
@@ -123,7 +145,7 @@ where
     let mut only_new = wish.is_new;
     if let Some(token) = wish.token.filter(|token| token.scope() == &*scope) {
         match token.epoch() <= now_ms.saturating_add(MOST_AHEAD_MS) {
-            true => app.responses.observe(&token),
+            true => app.responses.observe(&token, tags),
             false => only_new = true,
         }
     }
@@ -137,7 +159,7 @@ where
         Look::Aging(entry) => {
             app.responses.counts.stale.fetch_add(1, Ordering::Relaxed);
             if entry.begin_refresh() {
-                refresh(app, key, tags, now_ms, lifetimes, entry.clone(), read);
+                refresh(app, key, tags.into(), now_ms, lifetimes, entry.clone(), read);
             }
             return given(&entry, "stale");
         }
@@ -184,7 +206,7 @@ pub(crate) async fn answer_of_database<F>(
     app: &App,
     mut wish: Wish,
     access: &Access,
-    tags: Tags,
+    tags: &[Tag],
     question: String,
     read: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Response<Body>>
@@ -200,7 +222,7 @@ where
 fn refresh<F>(
     app: &App,
     key: CacheKey,
-    tags: Tags,
+    tags: Box<[Tag]>,
     now_ms: u64,
     lifetimes: Lifetimes,
     entry: Arc<Entry>,
@@ -212,7 +234,7 @@ fn refresh<F>(
     tokio::spawn(async move {
         let read = async { entry_of(read().await).await };
         // One that fails leaves the old answer, and somebody else tries.
-        if state.responses.fetch(&key, tags, now_ms, &lifetimes, true, read).await.is_err() {
+        if state.responses.fetch(&key, &tags, now_ms, &lifetimes, true, read).await.is_err() {
             entry.end_refresh();
         }
     });
@@ -259,7 +281,7 @@ fn marked(mut response: Response<Body>, how: &'static str) -> Response<Body> {
 
 /// What is tagged like this in the project has changed, by whomever: no replica gives out an older answer. For webhooks
 /// and whoever else hears of a change; the token makes the next read of its holder see it everywhere.
-pub(crate) async fn changed(app: &App, project: ProjectId, tags: Tags) -> Token {
+pub(crate) async fn changed(app: &App, project: ProjectId, tags: &[Tag]) -> Token {
     app.responses.advance(&scope_of(project), tags, now_ms(app)).await
 }
 
@@ -272,7 +294,7 @@ pub(crate) fn database_token(app: &App) -> Token {
 pub(crate) async fn after_change(
     app: &App,
     project: ProjectId,
-    tags: Tags,
+    tags: &[Tag],
     mut response: Response<Body>,
 ) -> Response<Body> {
     let token = changed(app, project, tags).await;

@@ -13,7 +13,7 @@ use crate::{
     bridge::STEP,
     doing,
     error::Result,
-    responses::{self, EVERYTHING},
+    responses,
     state::App,
     submission,
     work::{self, Doer, Outcome},
@@ -272,8 +272,7 @@ impl Following {
         }
         match self.app.store.record_progress(self.id, &progress, self.app.world.now()).await? {
             Some(row) => {
-                // What the project shows may have changed with it.
-                responses::changed(&self.app, row.project_id, EVERYTHING).await;
+                responses::changed(&self.app, row.project_id, &responses::after_step(&row)).await;
                 let (over, build) = (row.status.is_terminal(), row.build_id);
                 self.know(Some(row));
                 // Its log can be copied to the end now. If this is forgotten, that happens a little later.

@@ -11,7 +11,8 @@ pub struct Token {
 }
 
 impl Token {
-    pub(crate) fn new(scope: &str, tags: &[&str], epoch: u64, is_shared: bool) -> Self {
+    pub(crate) fn new(scope: &str, tags: &[impl AsRef<str>], epoch: u64, is_shared: bool) -> Self {
+        let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
         Self { scope: scope.into(), tags: tags.join("~").into(), epoch, is_shared }
     }
 

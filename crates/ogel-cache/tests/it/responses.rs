@@ -2,7 +2,7 @@
 
 use crate::server::{Server, connected, eventually, process};
 use bytes::Bytes;
-use ogel_cache::{CacheKey, Entry, Lifetimes, Look, Responses, Shared, Token};
+use ogel_cache::{CacheKey, Entry, Event, Lifetimes, Look, Responses, Shared, Tag, Token};
 use std::{
     sync::{
         Arc,
@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-const TAGS: &[&str] = &["t"];
+const TAGS: &[Tag] = &[Tag::all("t")];
 const LIFETIMES: Lifetimes = Lifetimes {
     fresh: Duration::from_secs(10),
     negative: Duration::from_secs(1),
@@ -93,6 +93,35 @@ on_both! {
         assert_eq!(reader.await.unwrap(), "before", "it was asked before the change");
         assert!(matches!(cache.look(&key("k"), TAGS, 1_000, &LIFETIMES), Look::Nothing));
         assert_eq!(fetch(&cache, 1_000, "after").await, "after");
+    }
+
+    async fn a_change_of_one_ends_its_own_answers_and_a_change_of_all_everyones(shared: Shared) {
+        let cache = Arc::new(Responses::new(shared, 1 << 20));
+        let of = |one: u128| [TAGS[0], TAGS[0].one(one)];
+        let keep = async |one: u128| {
+            let read = async { Ok::<_, ()>(entry("kept")) };
+            cache.fetch(&key(&one.to_string()), &of(one), 1_000, &LIFETIMES, false, read).await.unwrap();
+        };
+        let kept = |cache: &Responses| {
+            [1, 2].map(|one| matches!(cache.look(&key(&one.to_string()), &of(one), 1_000, &LIFETIMES), Look::Fresh(_)))
+        };
+        keep(1).await;
+        keep(2).await;
+        let token = cache.advance(&"tenant".into(), &[TAGS[0].one(1)], 1_000).await;
+        assert_eq!(kept(&cache), [false, true]);
+        keep(1).await;
+        assert_eq!(kept(&cache), [true, true]);
+        cache.advance(&"tenant".into(), TAGS, 1_000).await;
+        assert_eq!(kept(&cache), [false, false]);
+        // Its token says of which one it is, to whoever has not heard.
+        let deaf = Arc::new(Responses::new(Shared::memory(), 1 << 20));
+        for one in [1, 2] {
+            let read = async { Ok::<_, ()>(entry("kept")) };
+            deaf.fetch(&key(&one.to_string()), &of(one), 1_000, &LIFETIMES, false, read).await.unwrap();
+        }
+        let token = Token::parse(&token.to_string()).unwrap();
+        [1, 2].into_iter().for_each(|one| deaf.observe(&token, &of(one)));
+        assert_eq!(kept(&deaf), [false, true]);
     }
 
     async fn when_the_reader_goes_away_one_who_waits_reads(shared: Shared) {
@@ -177,12 +206,50 @@ async fn a_token_of_a_write_that_no_redis_knows_ends_what_was_kept_before_it_was
         (Arc::new(Responses::new(Shared::memory(), 1 << 20)), Arc::new(Responses::new(Shared::memory(), 1 << 20)));
     // The reader's clock is an hour ahead.
     assert_eq!(fetch(&reader, 3_600_000, "old").await, "old");
-    reader.advance(&"tenant".into(), &["t"], 3_600_000).await;
+    reader.advance(&"tenant".into(), TAGS, 3_600_000).await;
     assert_eq!(fetch(&reader, 3_600_000, "old").await, "old");
     let token = writer.advance(&"tenant".into(), TAGS, 1_000).await;
-    reader.observe(&token);
+    reader.observe(&token, TAGS);
     assert!(matches!(reader.look(&key("k"), TAGS, 3_600_000, &LIFETIMES), Look::Nothing));
     assert_eq!(fetch(&reader, 3_600_000, "new").await, "new");
-    reader.observe(&Token::parse(&token.to_string()).unwrap());
+    reader.observe(&Token::parse(&token.to_string()).unwrap(), TAGS);
     assert!(matches!(reader.look(&key("k"), TAGS, 3_600_000, &LIFETIMES), Look::Fresh(_)), "it counts once");
+}
+
+/// The caller writes it, so nothing is remembered of it that this caller's read does not need.
+#[tokio::test]
+async fn what_a_token_names_besides_what_is_read_ends_nothing() {
+    let cache = Arc::new(Responses::new(Shared::memory(), 1 << 20));
+    let others = [Tag::all("u")];
+    assert_eq!(fetch(&cache, 1_000, "kept").await, "kept");
+    for token in ["1s.tenant.u~t.5000", "1l.tenant.u~t.6000"] {
+        let token = Token::parse(token).unwrap();
+        cache.observe(&token, &others);
+        assert!(matches!(cache.look(&key("k"), TAGS, 1_000, &LIFETIMES), Look::Fresh(_)));
+    }
+    cache.observe(&Token::parse("1l.tenant.u~t.6000").unwrap(), TAGS);
+    assert!(matches!(cache.look(&key("k"), TAGS, 1_000, &LIFETIMES), Look::Nothing), "seen for another read before");
+}
+
+/// More things change than can be remembered, and many of them more often than this.
+#[tokio::test]
+async fn a_change_counts_however_many_others_there_are() {
+    let cache = Arc::new(Responses::new(Shared::memory(), 1 << 20));
+    let change = |scope: &str, epoch: u64, names: std::ops::Range<u32>| {
+        let tags = names.map(|n| format!("t-{n}").into()).collect();
+        cache.hear(&Event::Changed { scope: scope.into(), epoch, tags });
+    };
+    (1..=3).for_each(|epoch| change("others", epoch, 0..210_000));
+    let of = |one: u128| (key(&one.to_string()), [TAGS[0].one(one)]);
+    for one in 0..100 {
+        let (key, tags) = of(one);
+        let read = async { Ok::<_, ()>(entry("kept")) };
+        cache.fetch(&key, &tags, 1_000, &LIFETIMES, false, read).await.unwrap();
+        let tags = vec![format!("t-{one:032x}").into()];
+        cache.hear(&Event::Changed { scope: "tenant".into(), epoch: 1_000, tags });
+    }
+    // Whatever has no room is out by now.
+    change("others", 1, 300_000..310_000);
+    let old = (0..100).map(of).filter(|(key, tags)| !matches!(cache.look(key, tags, 1_000, &LIFETIMES), Look::Nothing));
+    assert_eq!(old.count(), 0);
 }

@@ -13,7 +13,7 @@ use crate::{
     logs,
     pipeline::RequestContext,
     places,
-    responses::{self, BUILDS, Wish},
+    responses::{self, Wish},
     state::App,
 };
 use axum::{
@@ -144,7 +144,8 @@ async fn get_build(
         let (row, _) = visible(&state, &caller.caller.viewer, id).await?;
         Ok(Json(wire(&row)).into_response())
     };
-    responses::answer_of_database(&app, wish, &access, BUILDS, format!("build|{id}"), read).await
+    let tags = responses::of_build(id);
+    responses::answer_of_database(&app, wish, &access, &tags, format!("build|{id}"), read).await
 }
 
 struct LogParameters {

@@ -20,7 +20,7 @@ use crate::{
     permissions::rule,
     pipeline::Made,
     places, repository,
-    responses::{self, DEPLOYMENTS, DEPLOYMENTS_AND_BUILDS, Wish},
+    responses::{self, Wish},
     state::App,
     tracker, work,
 };
@@ -294,7 +294,8 @@ async fn get_deployment(
         let (row, _) = visible(&state, &caller.caller.viewer, id).await?;
         Ok(Json(wire(&row)).into_response())
     };
-    responses::answer_of_database(&app, wish, &access, DEPLOYMENTS, format!("deployment|{id}"), read).await
+    let tags = responses::of_deployment(id);
+    responses::answer_of_database(&app, wish, &access, &tags, format!("deployment|{id}"), read).await
 }
 
 /// Stops a deployment and answers with its final state. Asking again is fine; one that ended otherwise is 409.
@@ -335,7 +336,7 @@ pub(super) async fn cancel(
     let wait = Duration::from_secs(app.config().deployments.accept_wait_seconds.max(1));
     let row = tracker::wait_until(app, Arc::new(row), wait, |row| row.status.is_terminal()).await;
     // Another replica may have ended it, and its word may still be on the way here.
-    responses::changed(app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
+    responses::changed(app, row.project_id, &responses::with_its_build(&row)).await;
     match row.status {
         DeploymentStatus::Canceled => Ok((row, None)),
         status if status.is_terminal() => Err(not_cancelable(status)),
@@ -380,7 +381,7 @@ async fn delete_deployment(
         reason: None,
     };
     let done = doing::done(&app, &asked).await?;
-    responses::changed(&app, row.project_id, DEPLOYMENTS_AND_BUILDS).await;
+    responses::changed(&app, row.project_id, &responses::with_its_build(&row)).await;
     Ok(deleted(done))
 }
 

@@ -1,6 +1,7 @@
 //! Answers that are kept: for whom, how long, and how soon a change shows, here and at another replica.
 
 use crate::{
+    deployments::WAIT_FOREVER,
     invitations::organization,
     on_both,
     replicas::{connected, shared_with},
@@ -10,7 +11,7 @@ use http::Method;
 use ogel_api::organizations::Role;
 use ogel_server::{config::Config, world::Entropy};
 use ogel_testkit::{Answer, Api, Database, Repository, TestApp, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 fn with_cache(config: &mut Config) {
@@ -19,6 +20,38 @@ fn with_cache(config: &mut Config) {
 
 fn how(answer: &Answer) -> &str {
     answer.headers["x-cache"].to_str().unwrap()
+}
+
+/// A deployment's answer, and its build's.
+fn answers_of(deployment: &Value) -> [String; 2] {
+    [format!("/deployments/{}", text(&deployment["id"])), format!("/builds/{}", text(&deployment["buildId"]))]
+}
+
+/// Waits until all of them are kept where `api` asks.
+async fn keep(api: &Api, paths: &[String]) {
+    for path in paths {
+        eventually("it is kept", || async { (how(&api.get(path).await) == "hit").then_some(()) }).await;
+    }
+}
+
+/// How each of them was found.
+async fn hows(api: &Api, paths: &[String]) -> Vec<String> {
+    let mut hows = Vec::new();
+    for path in paths {
+        hows.push(how(&api.get(path).await).to_owned());
+    }
+    hows
+}
+
+/// A deployment whose build does not end by itself, once it builds.
+async fn begun(api: &Api, project: &str, repository: &Repository) -> Value {
+    let made = api.deploy(project, &repository.url(), json!({ "buildCommand": WAIT_FOREVER })).await;
+    let path = format!("/deployments/{}", text(&made["id"]));
+    eventually("it builds", || async {
+        let row = api.get(&path).await.expect(200);
+        (row["status"] == "building").then_some(row)
+    })
+    .await
 }
 
 /// How many calls the data plane has made to Ghost.
@@ -286,6 +319,58 @@ async fn what_happens_to_a_deployment_at_one_replica_shows_at_the_other() {
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_one_deployment_ends_its_answers_at_both_replicas_and_no_others() {
+    let app = shared_with(Database::Postgres, with_cache).await;
+    let other = app.replica().await;
+    connected(&app.app).await;
+    connected(&other.app).await;
+    let ada = app.sign_up("ada").await;
+    let there = other.api(&ada);
+    let project = ada.project("shop").await;
+    let repository = Repository::of_a_page("x");
+    let mut quiet = Vec::new();
+    let mut last = json!(null);
+    for _ in 0..2 {
+        last = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
+        quiet.extend(answers_of(&last));
+    }
+    let mut quick = 0;
+    for _ in 0..5 {
+        let changing = answers_of(&begun(&ada, &project, &repository).await);
+        for api in [&ada, &there] {
+            keep(api, &changing).await;
+            keep(api, &quiet).await;
+        }
+        ada.post(&format!("{}/cancel", changing[0]), json!({})).await.expect(200);
+        let canceled = Instant::now();
+        for path in &changing {
+            let shows = || async { (there.get(path).await.body["status"] == "canceled").then_some(()) };
+            eventually("its end shows", shows).await;
+        }
+        quick += u32::from(canceled.elapsed() < Duration::from_millis(100));
+        for path in &changing {
+            assert_eq!(ada.get(path).await.body["status"], "canceled");
+        }
+        for api in [&ada, &there] {
+            assert_eq!(hows(api, &quiet).await, ["hit"; 4]);
+        }
+    }
+    assert!(quick >= 4, "{quick} of 5");
+    // What takes the place of another one changes both.
+    ada.post(&format!("/deployments/{}/promote", text(&last["id"])), json!({})).await.expect(200);
+    let promoted = Instant::now();
+    for path in quiet.iter().step_by(2) {
+        let is_last = path.ends_with(text(&last["id"]));
+        let shows = || async { (there.get(path).await.body["active"] == is_last).then_some(()) };
+        eventually("what is in production shows", shows).await;
+        assert_eq!(ada.get(path).await.body["active"], is_last);
+    }
+    assert!(promoted.elapsed() < Duration::from_secs(1), "{:?}", promoted.elapsed());
+    other.stop().await;
+    app.stop().await;
+}
+
 /// A build that ends is no change of ours, and yet no replica goes on showing what was before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ghost_says_to_one_replica_ends_what_another_has_kept() {
@@ -362,6 +447,55 @@ async fn nobody_ever_gets_what_was_kept_for_another_tenant() {
 }
 
 on_both! {
+    async fn what_happens_to_one_deployment_leaves_what_is_kept_of_the_others(app: TestApp) {
+        let mut config = Config::clone(&app.app.config());
+        with_cache(&mut config);
+        app.app.reconfigure(config);
+        app.listen_to_ghost();
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        let repository = Repository::of_a_page("x");
+        let deployed = async || {
+            let made = ada.deploy(&project, &repository.url(), json!({})).await;
+            ada.ended(&made["id"]).await
+        };
+        let (first, second) = (deployed().await, deployed().await);
+        let quiet = [answers_of(&first), answers_of(&second)].concat();
+        keep(&ada, &quiet).await;
+        // It is accepted, built and ends, and Ghost says so by webhooks too.
+        let third = answers_of(&deployed().await);
+        assert_eq!(ada.get(&third[1]).await.body["status"], "success");
+        assert_eq!(hows(&ada, &quiet).await, ["hit"; 4]);
+        ada.delete(&third[0]).await.expect(204);
+        for path in &third {
+            ada.get(path).await.expect_error(404, "NOT_FOUND");
+        }
+        assert_eq!(hows(&ada, &quiet).await, ["hit"; 4]);
+        for cancel in 0..2 {
+            let canceled = answers_of(&begun(&ada, &project, &repository).await);
+            keep(&ada, &canceled).await;
+            ada.post(&format!("{}/cancel", canceled[cancel]), json!({})).await.expect(200);
+            for path in &canceled {
+                let after = ada.get(path).await;
+                assert_eq!((how(&after), &after.body["status"]), ("miss", &json!("canceled")));
+            }
+            assert_eq!(hows(&ada, &quiet).await, ["hit"; 4]);
+        }
+        // What takes the place of another one changes both.
+        ada.post(&format!("/deployments/{}/promote", text(&second["id"])), json!({})).await.expect(200);
+        for (path, active) in [(&quiet[0], false), (&quiet[2], true)] {
+            let after = ada.get(path).await;
+            assert_eq!((how(&after), &after.body["active"]), ("miss", &json!(active)));
+        }
+        // So does what Ghost puts there by itself, because what was there is gone.
+        keep(&ada, &quiet).await;
+        let at_ghost = text(&second["id"]).parse::<ogel_api::id::DeploymentId>().unwrap().0;
+        assert_eq!(app.at_ghost(Method::DELETE, &project, &format!("/deployments/{at_ghost}"), json!(null)).await, 204);
+        assert_eq!(deployed().await["active"], true);
+        let replaced = ada.get(&quiet[2]).await;
+        assert_eq!((how(&replaced), &replaced.body["active"]), ("miss", &json!(false)));
+    }
+
     async fn every_change_has_a_token_and_no_refusal_has(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let made = ada.post("/projects", json!({ "name": "shop" })).await;
