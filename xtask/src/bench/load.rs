@@ -120,6 +120,12 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// NaN of none.
+pub(crate) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
+    let (sum, count) = values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
+}
+
 /// The value below which `share` of all lie.
 pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -156,6 +162,7 @@ mod tests {
     #[test]
     fn quantiles_are_of_the_sorted_values() {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(mean([3.0, 1.0, 2.0, 4.0]), 2.5);
         assert_eq!(quantile(&mut [4.0, 1.0, 2.0, 3.0], 0.99), 4.0);
     }
 }
