@@ -23,20 +23,20 @@ mod report;
 mod soak;
 mod streams;
 mod syscalls;
+mod training;
 mod transfer;
 mod upstream;
 
 use std::path::PathBuf;
 
-use cargo_metadata::Message;
-
 use crate::workspace::Workspace;
-use crate::{Result, shell};
+use crate::{Result, release};
 use gateway::{Account, Gateway, Plan, ROUTES, Route};
 pub(crate) use hold::child as hold;
 use options::Options;
 pub(crate) use options::USAGE;
 use report::Section;
+pub(crate) use training::train;
 use upstream::Upstream;
 
 /// Name, and what measures it.
@@ -93,14 +93,11 @@ impl Drop for Scratch {
 
 pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result {
     let options = Options::parse(words)?;
-    needs::install()?;
     let ogeld = match &options.ogeld {
         Some(path) => path.canonicalize().map_err(|error| format!("`{}`: {error}", path.display()))?,
-        None => build(workspace)?,
+        None => release::build(workspace)?,
     };
-    let folder = Scratch::make("ogel-bench-")?;
-    let upstream = Upstream::start(&folder.0)?;
-    let bench = Bench { options: &options, folder, ogeld, upstream };
+    let bench = Bench::start(&options, ogeld)?;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for (name, measure) in SECTIONS.iter().filter(|(name, _)| options.wants(name)) {
         println!("==> {name}");
@@ -125,22 +122,15 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result {
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", "))) }
 }
 
-/// The gateway as it is shipped, with link-time optimisation.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
-    println!("building ogeld for distribution (several minutes the first time)");
-    let arguments = ["build", "--locked", "--profile", "dist", "-p", "ogel-server", "--bin", "ogeld"];
-    let output = shell::output(workspace.cargo(&arguments).args(["--message-format", "json-render-diagnostics"]))?;
-    Message::parse_stream(output.as_bytes())
-        .flatten()
-        .find_map(|message| match message {
-            Message::CompilerArtifact(artifact) if artifact.target.name == "ogeld" => artifact.executable,
-            _ => None,
-        })
-        .map(Into::into)
-        .ok_or_else(|| "cargo did not say where it put ogeld".to_owned())
-}
+impl<'a> Bench<'a> {
+    /// Installs what is needed and starts the upstream.
+    fn start(options: &'a Options, ogeld: PathBuf) -> Result<Self> {
+        needs::install()?;
+        let folder = Scratch::make("ogel-bench-")?;
+        let upstream = Upstream::start(&folder.0)?;
+        Ok(Self { options, folder, ogeld, upstream })
+    }
 
-impl Bench<'_> {
     /// A gateway with its own database, over our upstream.
     fn plan(&self, folder: &str) -> Plan {
         let upstream = format!("http://{}", self.upstream.address);

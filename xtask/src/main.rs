@@ -14,6 +14,7 @@ mod models;
 mod postgres;
 mod preflight;
 mod redis;
+mod release;
 mod service;
 mod shell;
 mod supply_chain;
@@ -40,6 +41,7 @@ Usage: cargo xtask <CHORE>
   generate [--check]   write the files that come from the code, or only say whether they are fresh
   postgres             run a private PostgreSQL for tests until Ctrl-C
   redis                run a private Redis for tests until Ctrl-C
+  release              build ogeld as it is shipped, and say where it is
   tidy                 the rules that no compiler knows
 ";
 
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         ["generate"] => Workspace::load().and_then(|workspace| generate::write(&workspace)),
         ["generate", "--check"] => Workspace::load().and_then(|workspace| generate::check(&workspace, None)),
         ["postgres"] => Workspace::load().and_then(|workspace| postgres::foreground(&workspace)),
+        ["release"] => Workspace::load().and_then(|workspace| release::run(&workspace)),
         ["redis"] => Workspace::load().and_then(|workspace| redis::foreground(&workspace)),
         ["tidy"] => Workspace::load().and_then(|workspace| tidy::run(&workspace)),
         ["help" | "--help" | "-h"] => {

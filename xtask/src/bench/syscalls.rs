@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use super::load::{CONNECTIONS, Target};
 use super::peers::{self, YARDSTICK};
 use super::report::{Section, figure};
-use super::{Bench, Result, shell};
+use super::{Bench, Result};
 use crate::service::Process;
+use crate::shell;
 
 /// Lines of the access log are handed to their writer a hundred at a time, which is a call or two.
 const FUTEX: f64 = 0.1;

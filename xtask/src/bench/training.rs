@@ -1,0 +1,26 @@
+//! Load for `cargo xtask release`: what the gateway is there for, over every protocol, so that counters see what is hot.
+
+use std::path::Path;
+
+use super::load::CONNECTIONS;
+use super::options::Options;
+use super::{Bench, Result, protocols};
+
+/// Of each kind of request.
+const SECONDS: u64 = 3;
+
+pub(crate) fn train(ogeld: &Path) -> Result {
+    let mut options = Options::parse(&[])?;
+    (options.rounds, options.seconds) = (1, SECONDS);
+    let bench = Bench::start(&options, ogeld.to_owned())?;
+    let (gateway, account) = bench.gateway("training")?;
+    for route in bench.routes(&gateway, &account)?.0 {
+        let mut target = gateway.target(route.name, &route.path(&account.project), &account, "");
+        target.headers = route.headers(&account);
+        for connections in [CONNECTIONS, 1] {
+            target.wrk(connections, SECONDS, None)?;
+        }
+    }
+    protocols::measure(&bench)?;
+    Ok(())
+}
