@@ -74,7 +74,6 @@ words!(
     DeploymentStatus,
     DeviceStatus,
     DomainStatus,
-    FindingKind,
     InvoiceStatus,
     IpAddr,
     LineKind,
@@ -83,7 +82,6 @@ words!(
     OperationKind,
     OperationState,
     Plan,
-    Queue,
     Role,
     SessionKind,
     WebhookDeliveryStatus,
@@ -126,13 +124,15 @@ impl Column for Vec<WebhookEventType> {
     }
 }
 
-/// A newer build may have written a word that this one does not know; the log is read all the same.
-impl Column for AuditAction {
-    type Raw = String;
-    fn read(raw: String) -> Result<Self, BoxError> {
-        Ok(raw.parse().unwrap_or(AuditAction::Unrecognized))
+/// What is shown, and acted on only under a word that this build asked for. A newer one may have written others; they are
+/// read all the same.
+macro_rules! shown { ($($word:ident),+) => { $(
+    impl Column for $word {
+        type Raw = String;
+        fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse().unwrap_or($word::Unrecognized)) }
     }
-}
+)+ } }
+shown!(AuditAction, FindingKind, Queue);
 
 /// A JSON object.
 impl Column for serde_json::Map<String, serde_json::Value> {
