@@ -65,6 +65,9 @@ pub struct Lease<'a> {
     pub want: i64,
     /// How many were let in before anybody was asked.
     pub debt: u64,
+    /// Whether there is room when the counts say so to whoever gets nothing: until somebody gets something again, what is let
+    /// in unasked or given back does not change them.
+    pub keeps_promises: bool,
 }
 
 /// What came of a [`Lease`].

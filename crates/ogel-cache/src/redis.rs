@@ -181,10 +181,12 @@ impl Redis {
     pub async fn lease(&self, lease: &Lease<'_>) -> Result<Grant, Unavailable> {
         let length = lease.length_ms.max(1);
         let (number, elapsed) = (lease.now_ms / length, lease.now_ms % length);
-        let key = |number: u64| format!("{}limit:{{{}}}:{number}", self.prefix, lease.holder);
+        let key = |what: &str| format!("{}limit:{{{}}}:{what}", self.prefix, lease.holder);
+        let (current, before) = (key(&number.to_string()), key(&number.saturating_sub(1).to_string()));
         let mut command = cmd("EVAL");
-        command.arg(scripts::LEASE).arg(2).arg(key(number)).arg(key(number.saturating_sub(1)));
+        command.arg(scripts::LEASE).arg(3).arg(current).arg(before).arg(key("promised"));
         command.arg(lease.limit).arg(lease.want).arg(lease.debt).arg(length).arg(elapsed);
+        command.arg(number).arg(u8::from(lease.keeps_promises));
         let (granted, current, before): (i64, u64, u64) = self.limits.ask(&command).await?;
         Ok(Grant { granted: granted.max(0).unsigned_abs(), current, before })
     }

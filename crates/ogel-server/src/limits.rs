@@ -403,7 +403,9 @@ impl Limits {
     }
 
     fn account_lease<'a>(&self, holder: &'a str, now_ms: u64, want: i64) -> Lease<'a> {
-        Lease { holder, limit: self.account, now_ms, length_ms: self.account_window_ms, want, debt: 0 }
+        let (limit, length_ms) = (self.account, self.account_window_ms);
+        // Each try is asked for, so nothing is on credit; and one that was right is taken back whoever waits.
+        Lease { holder, limit, now_ms, length_ms, want, debt: 0, keeps_promises: false }
     }
 
     /// The try turned out to be right.

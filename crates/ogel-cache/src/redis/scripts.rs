@@ -22,24 +22,43 @@ for i = 1, last - 1 do redis.call('SET', KEYS[i], ARGV[i], 'EX', ARGV[last + 2])
 redis.call('SET', KEYS[last], ARGV[last], 'PX', ARGV[last + 1])
 return 1";
 
-/// A share of a sliding window: `KEYS` are the current fixed window and the one before, `ARGV` limit, how many are wanted,
-/// how many were let in already, the window's length and how much of it is over, in milliseconds. Nothing that is refused
-/// is counted. A negative wish gives back. Answers with what was granted and both counts.
+/// A share of a sliding window: `KEYS` are the current fixed window, the one before, and what was promised; `ARGV` limit, how
+/// many are wanted, how many were let in already, the window's length and how much of it is over, in milliseconds, the
+/// window's number, and whether promises are kept. Nothing that is refused is counted. A negative wish gives back. Answers
+/// with what was granted and both counts.
+///
+/// Who gets nothing is told when there will be room, by the counts. So that it is true then, the counts stand still until the
+/// next grant: what is let in on credit meanwhile is owed and counted with that grant, what is given back is lost. `KEYS[3]` is
+/// the number of the window in which somebody was told, and what is owed.
 pub(crate) const LEASE: &str = "
 local limit, want, debt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local length, elapsed = tonumber(ARGV[4]), tonumber(ARGV[5])
+local length, elapsed, number, keeps = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
 local current = tonumber(redis.call('GET', KEYS[1]) or '0')
 local before = tonumber(redis.call('GET', KEYS[2]) or '0')
-local grant = want
-if want < 0 then
-  grant = math.max(want, -current)
-else
-  local used = math.ceil(before * (length - elapsed) / length) + current + debt
-  grant = math.max(0, math.min(want, limit - used))
+local promised, owed = -1, 0
+if keeps then
+  local told, count = string.match(redis.call('GET', KEYS[3]) or '', '^(%d+) (%d+)$')
+  if told then promised, owed = tonumber(told), tonumber(count) end
 end
-if grant + debt ~= 0 then
-  current = redis.call('INCRBY', KEYS[1], grant + debt)
+if want < 0 then
+  local back = math.min(-want, current)
+  if promised >= number or back == 0 then return {0, current, before} end
+  return {-back, redis.call('DECRBY', KEYS[1], back), before}
+end
+if promised < number - 1 then owed = 0 end
+local free = math.max(0, limit - math.ceil(before * (length - elapsed) / length) - current)
+local paid = keeps and math.min(debt, free) or debt
+local grant = math.max(0, math.min(want, free - paid))
+if grant + paid > 0 then
+  current = redis.call('INCRBY', KEYS[1], grant + paid + owed)
   redis.call('PEXPIRE', KEYS[1], 2 * length)
+  owed = 0
+end
+if keeps and grant == 0 then
+  local text = string.format('%.0f %.0f', math.max(number, promised), owed + debt - paid)
+  redis.call('SET', KEYS[3], text, 'PX', 2 * length)
+elseif promised >= 0 then
+  redis.call('DEL', KEYS[3])
 end
 return {grant, current, before}";
 

@@ -36,7 +36,8 @@ async fn when_the_master_dies_its_replica_takes_over_with_what_was_kept() {
     let (here, there) = (one.as_redis().unwrap(), two.as_redis().unwrap());
     let epoch = here.advance("s", &["t"], 1_800_000_000_000, false).await.unwrap();
     assert!(here.keep("s", &[("t", epoch)], "k", b"v", Duration::from_secs(60)).await.unwrap());
-    let lease = Lease { holder: "h", limit: 10, now_ms: 15_000, length_ms: 10_000, want: 4, debt: 0 };
+    let lease =
+        Lease { holder: "h", limit: 10, now_ms: 15_000, length_ms: 10_000, want: 4, debt: 0, keeps_promises: true };
     assert_eq!(here.lease(&lease).await.unwrap().granted, 4);
     eventually("all of it has reached the replica", async || {
         asked(replica.port, &["-n", "5", "dbsize"]).trim() == "1"

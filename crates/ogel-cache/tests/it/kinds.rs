@@ -1,7 +1,7 @@
 //! The same over one server, a cluster of three, and a master that a Sentinel knows.
 
 use crate::server::{Server, connected, eventually, process};
-use ogel_cache::{Event, Grant, Lease};
+use ogel_cache::{Event, Grant, Lease, Redis};
 use std::{process::Command, time::Duration};
 
 const PATIENT: Duration = Duration::from_secs(2);
@@ -28,13 +28,15 @@ async fn everything(url: &str) {
         let _ = events.recv().await;
     }
     // A window that two count together.
-    let lease = |want, debt| Lease { holder: "h", limit: 10, now_ms: 15_000, length_ms: 10_000, want, debt };
+    let (length_ms, keeps_promises) = (10_000, false);
+    let lease = |want, debt| Lease { holder: "h", limit: 10, now_ms: 15_000, length_ms, want, debt, keeps_promises };
     assert_eq!(here.lease(&lease(4, 1)).await.unwrap(), Grant { granted: 4, current: 5, before: 0 });
     assert_eq!(there.lease(&lease(9, 0)).await.unwrap(), Grant { granted: 5, current: 10, before: 0 });
     assert_eq!(there.lease(&lease(1, 0)).await.unwrap(), Grant { granted: 0, current: 10, before: 0 });
     assert_eq!(here.lease(&lease(-2, 0)).await.unwrap().current, 8);
     let next = Lease { now_ms: 25_000, want: 10, ..lease(0, 0) };
     assert_eq!(there.lease(&next).await.unwrap(), Grant { granted: 6, current: 6, before: 8 });
+    promises_are_kept(here, there).await;
     // A batch that is sent again counts once.
     let day = Duration::from_secs(86_400);
     let fields = [("total".to_owned(), "3".to_owned()), ("total_duration".to_owned(), "1.250".to_owned())];
@@ -50,6 +52,37 @@ async fn everything(url: &str) {
         matches!(events.recv().await, Ok(event @ Event::Signal { .. }) if two.is_news(&event) && !one.is_news(&event))
     })
     .await;
+}
+
+/// Whoever is told by the counts when there will be room finds it then, whatever is let in on credit or given back until then.
+async fn promises_are_kept(here: &Redis, there: &Redis) {
+    let at = |now_ms, want, debt| Lease {
+        holder: "waits",
+        limit: 10,
+        now_ms,
+        length_ms: 10_000,
+        want,
+        debt,
+        keeps_promises: true,
+    };
+    let counts = |granted, current, before| Grant { granted, current, before };
+    assert_eq!(here.lease(&at(15_000, 9, 1)).await.unwrap(), counts(9, 10, 0));
+    // Nothing is promised yet, so what is given back counts.
+    assert_eq!(here.lease(&at(15_000, -1, 0)).await.unwrap().current, 9);
+    assert_eq!(here.lease(&at(15_000, 1, 0)).await.unwrap(), counts(1, 10, 0));
+    // Room at 21000, when the ten weigh nine.
+    assert_eq!(here.lease(&at(15_000, 1, 0)).await.unwrap(), counts(0, 10, 0));
+    assert_eq!(there.lease(&at(16_000, 1, 1)).await.unwrap(), counts(0, 10, 0));
+    assert_eq!(there.lease(&at(20_500, 1, 1)).await.unwrap(), counts(0, 0, 10));
+    assert_eq!(there.lease(&at(15_000, -5, 0)).await.unwrap(), counts(0, 10, 0));
+    assert_eq!(there.lease(&at(20_999, 1, 0)).await.unwrap(), counts(0, 0, 10));
+    // What was owed is counted now, and the next one waits for it: until the ten weigh six, since three are in.
+    assert_eq!(here.lease(&at(21_000, 1, 0)).await.unwrap(), counts(1, 3, 10));
+    assert_eq!(there.lease(&at(23_999, 1, 0)).await.unwrap(), counts(0, 3, 10));
+    assert_eq!(there.lease(&at(24_000, 1, 0)).await.unwrap(), counts(1, 4, 10));
+    // What was promised or owed two windows ago is history.
+    assert_eq!(here.lease(&at(24_000, 1, 1)).await.unwrap(), counts(0, 4, 10));
+    assert_eq!(here.lease(&at(45_000, 2, 0)).await.unwrap(), counts(2, 2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

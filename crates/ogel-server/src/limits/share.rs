@@ -3,8 +3,9 @@
 //! Shares are taken from Redis in one step each and are valid in the fixed window they were counted in. A request that
 //! finds some of the share left takes it; at the last of it more is fetched beside the request. The first request of a
 //! window is let in on credit. Only a burst that uses a share up faster than Redis answers waits, `redis.wait_ms` at most.
-//! So N replicas admit at most N more than the limit in a window, one on credit each; without an answer from Redis
-//! each counts for itself.
+//! So N replicas admit at most N more than the limit in a window, one on credit each. None of them is in the way of whoever
+//! waits until the time that a refusal named: they are counted once somebody is let in after it. Without an answer from
+//! Redis each counts for itself.
 
 use super::{
     window::{self, Decision},
@@ -62,12 +63,15 @@ pub(crate) struct Share {
     /// Whose it is, at Redis.
     holder: Box<str>,
     word: Word,
-    /// Until when nobody is let in, in Unix milliseconds.
+    /// Until when nobody is let in, in Unix milliseconds, and under which limit.
     full_until: AtomicU64,
+    full_under: AtomicU64,
     /// How many more all replicas would let in, as of the last answer.
     free: AtomicU64,
     asking: AtomicBool,
     failed: AtomicBool,
+    /// Let in on credit, and not told to Redis yet.
+    debt: AtomicU64,
     waiting: AtomicU32,
     news: Notify,
 }
@@ -78,9 +82,11 @@ impl Share {
             holder: holder.into(),
             word: Word::new(),
             full_until: AtomicU64::new(0),
+            full_under: AtomicU64::new(0),
             free: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            debt: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             news: Notify::new(),
         }
@@ -102,7 +108,8 @@ impl Share {
 
     fn full(&self, ask: Ask) -> Option<Decision> {
         let until = self.full_until.load(Ordering::Relaxed);
-        (until > ask.now_ms).then(|| Decision {
+        // A limit that was raised meanwhile may have room.
+        (until > ask.now_ms && self.full_under.load(Ordering::Relaxed) >= ask.limit).then(|| Decision {
             allowed: false,
             limit: ask.limit,
             remaining: 0,
@@ -139,8 +146,10 @@ impl Share {
         }
         let ask = self.in_time(ask);
         if let Some(decided) = self.here(ask) {
-            if !ask.strict && u64::from(self.word.left()) <= ask.lease() / 4 {
-                self.fetch(app, redis, ask, 0);
+            // Ahead of need; who is refused needs nothing.
+            let is_in = matches!(decided, Together::Decided(Decision { allowed: true, .. }));
+            if is_in && !ask.strict && u64::from(self.word.left()) <= ask.lease() / 4 {
+                self.fetch(app, redis, ask);
             }
             return decided;
         }
@@ -149,7 +158,9 @@ impl Share {
             if !ask.strict {
                 // What was free in the window before says nothing of this one.
                 self.free.store(ask.limit.saturating_sub(1), Ordering::Relaxed);
-                self.fetch(app, redis, ask, 1);
+                // While something else is being asked it is told with the next question.
+                self.debt.store(1, Ordering::Relaxed);
+                self.fetch(app, redis, ask);
                 return self.admitted(ask, 0);
             }
         }
@@ -168,7 +179,7 @@ impl Share {
                 return decided;
             }
             self.failed.store(false, Ordering::Relaxed);
-            self.fetch(app, redis, ask, 0);
+            self.fetch(app, redis, ask);
             if timeout_at(until, news).await.is_err() || self.failed.load(Ordering::Relaxed) {
                 return Together::Unknown;
             }
@@ -176,13 +187,14 @@ impl Share {
     }
 
     /// Asks Redis for more, unless that is being done.
-    fn fetch(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask, debt: u64) {
+    fn fetch(self: &Arc<Self>, app: &AppState, redis: &Arc<Redis>, ask: Ask) {
         if self.asking.swap(true, Ordering::Acquire) {
             return;
         }
         let (share, redis) = (self.clone(), redis.clone());
         app.in_passing(async move {
             let want = ask.lease().max(share.waiting.load(Ordering::Relaxed).into());
+            let debt = share.debt.swap(0, Ordering::Relaxed);
             let answer = redis.lease(&share.lease(ask, i64::try_from(want).unwrap_or(i64::MAX), debt)).await;
             match answer {
                 Ok(grant) => share.hear(ask, want, grant.granted, grant.before, grant.current),
@@ -195,7 +207,7 @@ impl Share {
 
     fn lease(&self, ask: Ask, want: i64, debt: u64) -> Lease<'_> {
         let Ask { now_ms, length_ms, limit, .. } = ask;
-        Lease { holder: &self.holder, limit, now_ms, length_ms, want, debt }
+        Lease { holder: &self.holder, limit, now_ms, length_ms, want, debt, keeps_promises: true }
     }
 
     fn hear(&self, ask: Ask, want: u64, granted: u64, before: u64, current: u64) {
@@ -205,6 +217,7 @@ impl Share {
             self.word.add(ask.number(), granted);
         } else if want > 0 {
             let reset = window::until_free(before, current, ask.limit, ask.length_ms, ask.elapsed());
+            self.full_under.store(ask.limit, Ordering::Relaxed);
             self.full_until.store(ask.now_ms + reset, Ordering::Relaxed);
         }
     }
@@ -217,7 +230,8 @@ impl Share {
         let (share, redis) = (self.clone(), redis.clone());
         let then = Ask { now_ms: ask.now_ms.saturating_sub(ask.length_ms), ..ask };
         app.in_passing(async move {
-            // Lost, it makes the limit a little tighter for one window.
+            // Lost, or not taken because somebody was told by it when to come back, it makes the limit a little tighter for
+            // one window.
             let _ = redis.lease(&share.lease(then, -i64::from(left), 0)).await;
         });
     }

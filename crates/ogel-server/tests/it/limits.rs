@@ -1,10 +1,11 @@
 //! How often callers may call: by key, login and address, by plan, and what they are told of it.
 
 use crate::on_both;
+use chrono::{DateTime, TimeDelta, Utc};
 use ogel_api::organizations::Plan;
 use ogel_server::config::Config;
 use ogel_store::PlanChange;
-use ogel_testkit::{Api, Database, TestApp, eventually};
+use ogel_testkit::{Api, Database, Replica, TestApp, eventually};
 use serde_json::json;
 
 /// The limits as they are by default.
@@ -61,9 +62,9 @@ async fn a_key_on_the_free_plan_may_call_ten_times_in_ten_seconds() {
     assert!(error["message"].as_str().unwrap().contains("10 per 10 seconds"), "{error}");
     assert_eq!(error["retryable"], true);
     // The time that is named is the time that counts; refusals cost nothing.
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(wait - 1));
+    app.app.world.clock.advance(TimeDelta::seconds(wait - 1));
     assert_eq!(admitted(&key, 1).await, 0);
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(1));
+    app.app.world.clock.advance(TimeDelta::seconds(1));
     assert_eq!(admitted(&key, 1).await, 1);
     // Another key, and the login, have windows of their own.
     assert_eq!(admitted(&key_of(&ada).await, 14).await, 10);
@@ -142,7 +143,7 @@ async fn an_organization_deploys_only_so_often_whoever_of_it_does() {
     let theirs = json!({ "projectId": eve.project("shop").await, "repoUrl": "no url" });
     eve.post("/deployments", theirs).await.expect(400);
     // To the second, and what is refused costs nothing.
-    let later = |seconds| app.app.world.clock.advance(chrono::TimeDelta::seconds(seconds));
+    let later = |seconds| app.app.world.clock.advance(TimeDelta::seconds(seconds));
     later(wait - 1);
     tried(&ada).await.expect(429);
     later(1);
@@ -181,59 +182,134 @@ async fn storm(keys: &[Api], tries: usize, random: &ogel_server::world::Entropy)
     futures_util::future::join_all(calls).await.into_iter().filter(|status| *status == 200).count()
 }
 
+const REPLICAS: usize = 3;
+
+/// As many as there are, and one key at each of them.
+async fn together(strict: bool) -> (TestApp, [Replica; REPLICAS - 1], Vec<Api>) {
+    let app = crate::replicas::shared_with(Database::Postgres, |config| {
+        config.limits = Config::default().limits;
+        config.limits.strict = strict;
+        config.limits.login = 1000;
+        // The bound is of replicas that hear from Redis: on a busy machine two milliseconds are no time, and who hears
+        // nothing counts alone.
+        config.redis.wait_ms = 2000;
+    })
+    .await;
+    let others = [app.replica().await, app.replica().await];
+    crate::replicas::connected(&app.app).await;
+    let ada = app.sign_up("ada").await;
+    let key = key_of(&ada).await;
+    let mut keys = vec![key.clone()];
+    for other in &others {
+        crate::replicas::connected(&other.app).await;
+        keys.push(other.api(&key));
+    }
+    (app, others, keys)
+}
+
+/// Sets the clock of all.
+fn to(app: &TestApp, others: &[Replica], at: DateTime<Utc>) {
+    for app in others.iter().map(|other| &other.app).chain([&app.app]) {
+        let clock = &app.world.clock;
+        clock.advance(at - clock.now());
+    }
+}
+
+/// The middle of a window that nothing weighs on.
+fn middle(app: &TestApp) -> DateTime<Utc> {
+    DateTime::from_timestamp(app.app.world.clock.now().timestamp() / 10 * 10 + 35, 0).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_together_admit_the_limit_and_at_most_one_more_each() {
-    const REPLICAS: usize = 3;
     for strict in [false, true] {
-        let app = crate::replicas::shared_with(Database::Postgres, |config| {
-            config.limits = Config::default().limits;
-            config.limits.strict = strict;
-            config.limits.login = 1000;
-            // The bound is of replicas that hear from Redis: on a busy machine two milliseconds are no time, and who hears
-            // nothing counts alone.
-            config.redis.wait_ms = 2000;
-        })
-        .await;
-        let others = [app.replica().await, app.replica().await];
-        crate::replicas::connected(&app.app).await;
-        let ada = app.sign_up("ada").await;
-        let key = key_of(&ada).await;
-        let mut keys = vec![key.clone()];
-        for other in &others {
-            crate::replicas::connected(&other.app).await;
-            keys.push(other.api(&key));
-        }
-        let clocks = [&app.app, &others[0].app, &others[1].app].map(|app| app.world.clock.clone());
-        let to = |at: chrono::DateTime<chrono::Utc>| clocks.iter().for_each(|clock| clock.advance(at - clock.now()));
-        // The middle of a window, and the same one for all.
-        let start = chrono::DateTime::from_timestamp(clocks[0].now().timestamp() / 10 * 10 + 25, 0).unwrap();
+        let (app, others, keys) = together(strict).await;
+        let to = |at| to(&app, &others, at);
+        let start = middle(&app);
         let seed = ogel_server::world::Entropy::System.next();
         let random = ogel_server::world::Entropy::seeded(seed);
         for round in 0..6 {
             // Windows with nothing between them, so that nothing of one weighs on the next.
-            to(start + chrono::TimeDelta::seconds(30 * round));
+            to(start + TimeDelta::seconds(30 * round));
             let admitted = storm(&keys, 60, &random).await;
             let most = if strict { 10 } else { 10 + REPLICAS };
             assert!(admitted <= most, "seed {seed}, strict {strict}: {admitted}");
             // What a replica has fetched and not used is missing elsewhere: one each, at this limit.
             assert!(admitted >= 10 - REPLICAS, "seed {seed}, strict {strict}: {admitted}");
         }
-        // A refusal names the second in which it ends, at whichever replica; where replicas let in on credit, it is later by
-        // the time that one request each weighs: at this limit a second.
+        // A refusal names the second in which it ends, at whichever replica, though some are let in on credit before.
         let credit = if strict { 0 } else { REPLICAS };
         let refused = keys[1].get("/auth/session").await;
         let wait: i64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
-        let now = clocks[0].now();
-        to(now + chrono::TimeDelta::seconds(wait - 1));
+        let now = app.app.world.clock.now();
+        to(now + TimeDelta::seconds(wait - 1));
         let early = storm(&keys, 9, &random).await;
         assert!(early <= credit, "seed {seed}, strict {strict}: {early}");
-        to(now + chrono::TimeDelta::seconds(wait + i64::try_from(credit + early).unwrap()));
+        to(now + TimeDelta::seconds(wait));
         assert!(storm(&keys, 9, &random).await >= 1, "seed {seed}, strict {strict}");
         for other in others {
             other.stop().await;
         }
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_as_long_as_they_were_told_is_let_in_whatever_others_are_let_in_on_credit() {
+    let (app, others, keys) = together(false).await;
+    let to = |at| to(&app, &others, at);
+    let moment = TimeDelta::milliseconds(1);
+    for (back_at, ends_later) in (0..REPLICAS).flat_map(|back_at| [(back_at, false), (back_at, true)]) {
+        to(middle(&app));
+        assert_eq!(admitted(&keys[0], 14).await, 10);
+        // The wait ends in the window after this one, or in the same in which it begins.
+        if !ends_later {
+            to(app.app.world.clock.now() + TimeDelta::seconds(10));
+            assert_eq!(admitted(&keys[0], 14).await, 5);
+        }
+        let refused = keys[0].get("/auth/session").await;
+        let wait: i64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        let due = app.app.world.clock.now() + TimeDelta::seconds(wait);
+        to(due - moment);
+        for other in &keys[1..] {
+            assert_eq!(admitted(other, 3).await, 1, "they have not heard that it is full");
+        }
+        assert_eq!(admitted(&keys[0], 1).await, 0);
+        to(due);
+        assert_eq!(admitted(&keys[back_at], 1).await, 1, "at {back_at}, {ends_later}");
+        assert_eq!(admitted(&keys[back_at], 1).await, 0, "at {back_at}, {ends_later}");
+        // From now on those who were let in on credit count.
+        to(due + TimeDelta::seconds(1));
+        assert_eq!(admitted(&keys[1], 1).await, 0, "at {back_at}, {ends_later}");
+    }
+    for other in others {
+        other.stop().await;
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_refused_under_a_limit_is_let_in_when_an_operator_raises_it() {
+    let app = crate::replicas::shared_with(Database::Sqlite, |config| {
+        config.limits = Config::default().limits;
+        config.limits.login = 1000;
+    })
+    .await;
+    crate::replicas::connected(&app.app).await;
+    let ada = app.sign_up("ada").await;
+    let made = ada.post("/auth/api-keys", json!({ "name": "k" })).await.expect(201);
+    let key = ada.with_token(made["secret"].as_str());
+    assert_eq!(admitted(&key, 14).await, 10);
+    let command = ogel_server::limits_cli::Command::Set {
+        holder: made["apiKey"]["id"].as_str().unwrap().to_owned(),
+        policy: "calls".to_owned(),
+        max_requests: 20,
+        hours: 1,
+    };
+    ogel_server::limits_cli::run(&app.app.config(), command).await.unwrap();
+    eventually("the new limit counts", || async { (admitted(&key, 1).await == 1).then_some(()) }).await;
+    assert_eq!(admitted(&key, 14).await, 9);
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,11 +329,11 @@ async fn without_redis_each_replica_counts_for_itself_and_nobody_is_refused_for_
     redis.kill();
     // What was let in before counts on.
     assert_eq!(admitted(&key, 14).await, 6);
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(30));
+    app.app.world.clock.advance(TimeDelta::seconds(30));
     assert_eq!(admitted(&key, 14).await, 10);
     redis.up();
     crate::replicas::connected(&app.app).await;
-    app.app.world.clock.advance(chrono::TimeDelta::seconds(30));
+    app.app.world.clock.advance(TimeDelta::seconds(30));
     redis.pause();
     assert_eq!(admitted(&key, 14).await, 10);
     redis.resume();
@@ -306,7 +382,7 @@ async fn keys_of_one_organization_share_its_limit_and_an_operator_can_raise_it_f
         raised.headers
     );
     // It ends by itself. (The terminal's clock is the machine's, which has gone on a little.)
-    app.app.world.clock.advance(chrono::TimeDelta::minutes(61));
+    app.app.world.clock.advance(TimeDelta::minutes(61));
     assert_eq!(admitted(&one, 20).await, 15);
     assert!(run(Command::Remove { holder: "nobody".to_owned(), policy: "calls".to_owned() }).await.is_err());
     assert!(run(Command::Remove { holder, policy: "organization".to_owned() }).await.is_ok());
