@@ -19,6 +19,18 @@ pub enum IdError {
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+const NO_DIGIT: u8 = 255;
+/// What each byte stands for.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < ALPHABET.len() {
+        digits[ALPHABET[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+
 /// 128 bits as 26 characters; the first carries three bits only.
 fn encode(uuid: Uuid) -> [u8; 26] {
     let mut value = uuid.as_u128();
@@ -37,8 +49,11 @@ fn decode(text: &str) -> Option<Uuid> {
     }
     let mut value = 0u128;
     for byte in text.bytes() {
-        let digit = ALPHABET.iter().position(|&known| known == byte)?;
-        value = (value << 5) | digit as u128;
+        let digit = DIGITS[usize::from(byte)];
+        if digit == NO_DIGIT {
+            return None;
+        }
+        value = (value << 5) | u128::from(digit);
     }
     Some(Uuid::from_u128(value))
 }

@@ -26,7 +26,10 @@ impl<S: Shape> Answer<S> {
 
     /// The document. An error means that Ghost's answer makes no sense.
     pub fn read(&self) -> Result<S::As<'_>, GhostError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        // Looked through once as a whole, which is several times as fast as each text by itself.
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|error| GhostError::undecodable(self.status, &self.body, &error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| {
             // The category and the place, not the text: it may hold secrets.
             let problem = format!("{:?} error at byte {} of the answer", error.classify(), error.column());
             GhostError::undecodable(self.status, &self.body, &problem)

@@ -3,13 +3,15 @@
 //! Next: `calls.rs`, which says what each call is.
 
 use crate::{
-    config::{CallContext, Credential, GhostConfig, SetupError, secret_header},
+    config::{CallContext, Credential, GhostConfig, SetupError, is_sendable},
     error::GhostError,
 };
+use arrayvec::ArrayVec;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Response, Uri};
 use ogel_proxy::{
-    Connector, OutgoingBody, Random, Replay, Retrier, RetryBudget, Sending, Upstream, UpstreamConfig, Verdict, join,
+    Connector, HeaderRules, Question, Random, Replay, Retrier, RetryBudget, Sending, Upstream, UpstreamConfig, Verdict,
+    target,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -21,10 +23,12 @@ use std::{
 };
 use tokio::time::Instant;
 
-const PROJECT: HeaderName = HeaderName::from_static("x-appwrite-project");
-const RESPONSE_FORMAT: HeaderName = HeaderName::from_static("x-appwrite-response-format");
-const KEY: HeaderName = HeaderName::from_static("x-appwrite-key");
-const JWT: HeaderName = HeaderName::from_static("x-appwrite-jwt");
+const JSON: &str = "application/json";
+/// Headers of one call at most.
+const MOST_HEADERS: usize = 8;
+
+/// The headers of a call: names in lower case, and values that can stand in one.
+pub(crate) type Headers<'a> = ArrayVec<(&'static str, &'a str), MOST_HEADERS>;
 
 /// A client of one Ghost; a clone is a reference count. Make one per data-plane thread and one for the control plane:
 /// its connections stay on the runtime that opened them.
@@ -36,8 +40,8 @@ pub(crate) struct Inner {
     pub(crate) config: GhostConfig,
     pub(crate) random: Random,
     retrier: Retrier,
-    platform_key: HeaderValue,
-    response_format: HeaderValue,
+    /// Of an answer's headers, those that are looked at.
+    wanted: HeaderRules,
 }
 
 impl std::fmt::Debug for Ghost {
@@ -54,10 +58,15 @@ impl Ghost {
         let (limits, breaker, ejection) = (config.limits, config.breaker, config.ejection);
         let upstream_config = UpstreamConfig { limits, breaker, ejection, random: random.clone() };
         let upstream = Upstream::with(bases, connector, upstream_config).map_err(|_| SetupError::BaseUrlsDiffer)?;
-        let platform_key = secret_header(config.platform_key.expose()).ok_or(SetupError::PlatformKey)?;
-        let response_format = HeaderValue::from_str(&config.response_format).map_err(|_| SetupError::ResponseFormat)?;
+        if !is_sendable(config.platform_key.expose()) {
+            return Err(SetupError::PlatformKey);
+        }
+        if HeaderValue::from_str(&config.response_format).is_err() {
+            return Err(SetupError::ResponseFormat);
+        }
+        let wanted = HeaderRules::new(&["content-type", "retry-after"]);
         let retrier = Retrier::new(config.retry, RetryBudget::default(), random.clone());
-        Ok(Self(Arc::new(Inner { upstream, config, random, retrier, platform_key, response_format })))
+        Ok(Self(Arc::new(Inner { upstream, config, random, retrier, wanted })))
     }
 
     /// The connections, for metrics.
@@ -66,22 +75,20 @@ impl Ghost {
     }
 
     /// The headers every request to Ghost carries, with at most this one credential.
-    pub(crate) fn headers(&self, credential: Option<Credential<'_>>) -> Result<HeaderMap, GhostError> {
-        let mut headers = HeaderMap::with_capacity(10);
-        headers.insert(PROJECT, HeaderValue::from_static("console"));
-        headers.insert(RESPONSE_FORMAT, self.0.response_format.clone());
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("ogeld/", env!("CARGO_PKG_VERSION"))));
-        let secret = |text: &str| {
-            secret_header(text).ok_or_else(|| GhostError::unsendable("the credential cannot stand in a header"))
-        };
-        match credential {
-            None => {}
-            Some(Credential::Platform) => drop(headers.insert(KEY, self.0.platform_key.clone())),
-            Some(Credential::ProjectKey(key)) => drop(headers.insert(KEY, secret(key)?)),
-            Some(Credential::Jwt(jwt)) => drop(headers.insert(JWT, secret(jwt)?)),
-            Some(Credential::PreparedKey(key)) => drop(headers.insert(KEY, key.clone())),
-            Some(Credential::PreparedJwt(jwt)) => drop(headers.insert(JWT, jwt.clone())),
+    pub(crate) fn headers<'a>(&'a self, credential: Option<Credential<'a>>) -> Result<Headers<'a>, GhostError> {
+        let mut headers = Headers::new();
+        headers.push(("x-appwrite-project", "console"));
+        headers.push(("x-appwrite-response-format", &self.0.config.response_format));
+        headers.push(("user-agent", concat!("ogeld/", env!("CARGO_PKG_VERSION"))));
+        let credential = credential.map(|credential| match credential {
+            Credential::Platform => ("x-appwrite-key", self.0.config.platform_key.expose()),
+            Credential::ProjectKey(key) => ("x-appwrite-key", key),
+            Credential::Jwt(jwt) => ("x-appwrite-jwt", jwt),
+        });
+        if credential.is_some_and(|(_, secret)| !is_sendable(secret)) {
+            return Err(GhostError::unsendable("the credential cannot stand in a header"));
         }
+        headers.extend(credential);
         Ok(headers)
     }
 
@@ -101,33 +108,25 @@ impl Ghost {
 
     /// Makes the call, with its retries. Only a success is an `Ok`.
     pub(crate) async fn send(&self, ctx: CallContext<'_>, call: Call<'_>) -> Result<Response<Bytes>, GhostError> {
-        let uri = join(self.0.upstream.base(), call.segments, call.query)
+        let target = target(self.0.upstream.base(), call.segments, call.query)
             .map_err(|error| GhostError::unsendable(&format!("no URL for the call: {error}")))?;
-        let has_body = call.body.is_some();
+        let mut headers = self.headers(call.credential)?;
+        headers.push(("accept", JSON));
+        headers.extend(ctx.headers());
+        if call.body.is_some() {
+            headers.push(("content-type", JSON));
+        }
         let body = call.body.transpose()?.unwrap_or_default();
-        // Written anew for each attempt, which costs a retry more and the one attempt that most calls are no copy.
-        let request = || {
-            let mut headers = self.headers(call.credential)?;
-            headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            headers.extend(ctx.headers().map(|(name, value)| (HeaderName::from_static(name), value)));
-            if has_body {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            }
-            let mut request = Request::new(OutgoingBody::from(body.clone()));
-            *request.method_mut() = call.method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.headers_mut() = headers;
-            Ok::<_, GhostError>(request)
-        };
+        let question = Question { method: &call.method, target: &target, headers: &headers, wanted: &self.0.wanted };
         let earlier_uncertain = AtomicBool::new(false);
 
         let attempt = |number| {
-            let request = request();
+            let body = body.clone();
             let deadline = ctx.deadline.min(Instant::now() + self.0.config.call_timeout);
             let earlier_uncertain = &earlier_uncertain;
             async move {
                 let how = Sending { deadline, replay: call.repeat.replay(), log: ctx.attempts, informational: None };
-                let mut error = match self.0.upstream.send_buffered_with(request?, how).await {
+                let mut error = match self.0.upstream.ask(question, body, how).await {
                     Ok(response) if response.status().is_success() => return Ok(response),
                     Ok(response) => GhostError::from_response(&response),
                     Err(error) => GhostError::from(error),

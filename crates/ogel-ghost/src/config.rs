@@ -1,7 +1,6 @@
 //! What a Ghost client needs to know, and on whose behalf and how long a call runs. Refuses to read files or the
 //! environment. Next: `client.rs`.
 
-use http::HeaderValue;
 use ogel_proxy::{AttemptLog, BreakerConfig, EjectionConfig, Limits, RetryPolicy, WebSocketLimits};
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
@@ -24,19 +23,11 @@ impl Secret {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
-
-    /// The credential as [`Credential::PreparedKey`] or [`Credential::PreparedJwt`] take it: a caller that makes many
-    /// calls checks and copies it once. `None` if it is empty or cannot stand in a header.
-    pub fn to_header(&self) -> Option<HeaderValue> {
-        secret_header(&self.0)
-    }
 }
 
-/// `None`: empty, or no header value.
-pub(crate) fn secret_header(secret: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(secret).ok().filter(|value| !value.is_empty())?;
-    value.set_sensitive(true);
-    Some(value)
+/// Whether it can stand in a header as a credential, and as no other header besides.
+pub(crate) fn is_sendable(secret: &str) -> bool {
+    !secret.is_empty() && secret.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 impl fmt::Debug for Secret {
@@ -127,10 +118,6 @@ pub enum Credential<'a> {
     ProjectKey(&'a str),
     /// One person.
     Jwt(&'a str),
-    /// [`Self::ProjectKey`], made ready by [`Secret::to_header`].
-    PreparedKey(&'a HeaderValue),
-    /// [`Self::Jwt`], made ready by [`Secret::to_header`].
-    PreparedJwt(&'a HeaderValue),
 }
 
 impl Credential<'_> {
@@ -139,9 +126,6 @@ impl Credential<'_> {
             Self::Platform => OwnedCredential::Platform,
             Self::ProjectKey(key) => OwnedCredential::ProjectKey(Secret::new(key)),
             Self::Jwt(jwt) => OwnedCredential::Jwt(Secret::new(jwt)),
-            // What is no text is no credential either: Ghost refuses the empty one.
-            Self::PreparedKey(key) => OwnedCredential::ProjectKey(Secret::new(key.to_str().unwrap_or_default())),
-            Self::PreparedJwt(jwt) => OwnedCredential::Jwt(Secret::new(jwt.to_str().unwrap_or_default())),
         }
     }
 }
@@ -150,8 +134,8 @@ impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Platform => "Platform",
-            Self::ProjectKey(_) | Self::PreparedKey(_) => "ProjectKey(…)",
-            Self::Jwt(_) | Self::PreparedJwt(_) => "Jwt(…)",
+            Self::ProjectKey(_) => "ProjectKey(…)",
+            Self::Jwt(_) => "Jwt(…)",
         })
     }
 }
@@ -190,16 +174,15 @@ pub struct CallContext<'a> {
     pub attempts: Option<&'a AttemptLog>,
 }
 
-impl CallContext<'_> {
+impl<'a> CallContext<'a> {
     /// A call that belongs to no request.
     pub fn within(limit: Duration) -> Self {
         Self { deadline: Instant::now() + limit, request_id: None, traceparent: None, attempts: None }
     }
 
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
         let named = [("x-request-id", self.request_id), ("traceparent", self.traceparent)];
-        // Tracing is never worth failing a call: what is no header value is left out.
-        named.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
+        named.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 }
 

@@ -37,11 +37,11 @@ pub(crate) struct Undelivered {
 pub(crate) async fn at_address(
     upstream: &Arc<Inner>,
     at: usize,
-    head: Head<'_>,
+    head: &Head<'_>,
     body: &mut OutgoingBody,
     may_replay: bool,
     mut started: Instant,
-    how: Sending<'_>,
+    how: &Sending<'_>,
 ) -> Result<Response<UpstreamBody>, Undelivered> {
     let address = &upstream.addresses.all()[at];
     address.begin();
@@ -77,7 +77,8 @@ pub(crate) async fn at_address(
         }
         started = Instant::now();
     }
-    let connection = match timeout_at(how.deadline, open(upstream, at)).await {
+    // Boxed: most requests need none of its room.
+    let connection = match Box::pin(timeout_at(how.deadline, open(upstream, at))).await {
         Ok(opened) => opened,
         Err(_) => Err(UpstreamError::Deadline { sent: false }),
     };

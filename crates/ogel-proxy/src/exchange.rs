@@ -55,16 +55,16 @@ impl Exchange {
     /// Sends the request, whose body it takes if it streams, and waits for the head of the response.
     pub(crate) async fn run(
         connection: Connection,
-        request: Head<'_>,
+        request: &Head<'_>,
         body: &mut OutgoingBody,
         host: &HeaderValue,
         started: Instant,
         limits: &Limits,
-        how: Sending<'_>,
+        how: &Sending<'_>,
     ) -> Result<(ResponseHead, BodyLength, Self), Failure> {
         let to_head = *request.method == Method::HEAD;
-        let keep = request.keep.map(|rules| Keep { rules, to_head });
-        let upload = Upload::new(request, body, host, started);
+        let keep = request.keep;
+        let upload = Upload::new(*request, body, host, started);
         let (silent_since, unread) = (Some(started), Bytes::new());
         let mut exchange = Self { connection, upload: None, refusal: None, silent_since, unread };
         let mut heads = Heads { keep, partial: BytesMut::new(), informational: 0, has_begun: false };
@@ -120,7 +120,7 @@ impl Exchange {
         &mut self,
         heads: &mut Heads<'_>,
         limits: &Limits,
-        how: Sending<'_>,
+        how: &Sending<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
         self.send_on(cx)?;

@@ -6,12 +6,16 @@ use crate::{
     body::UpstreamBody,
     error::UpstreamError,
     headers::{HeaderRules, has_token},
+    http1::Keep,
     outgoing::OutgoingBody,
     upload::{Fields, Head},
-    upstream::{Sending, Upstream},
+    upstream::{Sending, Upstream, path_and_query},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
+
+/// For the headers of a response that pass and those that whoever answers will add.
+const ROOM: usize = 20;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,7 +82,10 @@ impl ForwardRules {
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let fields = Fields::Passed(self, &passing);
-        let head = Head { method: passing.method, target: passing.target, fields, keep: Some(&self.response) };
+        let to_head = *passing.method == Method::HEAD;
+        let keep = Some(Keep { rules: &self.response, to_head, room: ROOM });
+        let target = path_and_query(passing.target);
+        let head = Head { method: passing.method, target, fields, keep };
         let answer = upstream.send_head(head, body, how).await?;
         Ok(self.response(passing.method, answer))
     }

@@ -49,6 +49,6 @@ pub use headers::HeaderRules;
 pub use outgoing::{BodyStalled, BodyTooLarge, OutgoingBody};
 pub use relay::{RelayEnd, RelayLimits, Relayed, relay};
 pub use retry::{Random, Retrier, RetryBudget, RetryPolicy, Verdict};
-pub use upstream::{Limits, OnInformational, Place, Replay, Sending, Upstream, UpstreamConfig};
-pub use uri::{CanonicalPath, UriError, canonical_path, join};
+pub use upstream::{Limits, OnInformational, Place, Question, Replay, Sending, Upstream, UpstreamConfig};
+pub use uri::{CanonicalPath, UriError, canonical_path, join, target};
 pub use websocket::{WebSocket, WebSocketLimits, accept_key, accept_websocket, connect_websocket, dial_websocket};

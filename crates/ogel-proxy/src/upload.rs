@@ -5,12 +5,12 @@
 use crate::{
     connector::Stream,
     forward::{ForwardRules, Passing},
-    headers::{HeaderRules, may_trail},
-    http1::{ChunkHead, chunks},
+    headers::may_trail,
+    http1::{ChunkHead, Keep, chunks},
     outgoing::{BodyCause, Kind, OutgoingBody, Streamed},
 };
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::Body as _;
 use std::{
     cell::Cell,
@@ -33,16 +33,18 @@ thread_local! {
 #[derive(Clone, Copy)]
 pub(crate) struct Head<'a> {
     pub(crate) method: &'a Method,
-    /// Of this, path and query.
-    pub(crate) target: &'a Uri,
+    /// Path and query.
+    pub(crate) target: &'a str,
     pub(crate) fields: Fields<'a>,
     /// Of the response's headers, those that are wanted; `None`: all.
-    pub(crate) keep: Option<&'a HeaderRules>,
+    pub(crate) keep: Option<Keep<'a>>,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Fields<'a> {
     Given(&'a HeaderMap),
+    /// Names in lower case; a value that cannot stand in a header is left out.
+    Ours(&'a [(&'static str, &'a str)]),
     Passed(&'a ForwardRules, &'a Passing<'a>),
 }
 
@@ -51,6 +53,7 @@ impl Fields<'_> {
     fn trailers(&self) -> Option<HeaderValue> {
         match self {
             Self::Given(headers) => headers.get(header::TRAILER).cloned(),
+            Self::Ours(_) => None,
             Self::Passed(rules, passing) => rules.request.announced(passing.headers),
         }
     }
@@ -267,11 +270,10 @@ fn flush(to: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>>
 fn write_head(head: Head<'_>, host: &HeaderValue, to: &mut Vec<u8>) {
     to.extend_from_slice(head.method.as_str().as_bytes());
     to.push(b' ');
-    let target = head.target.path_and_query().map_or("/", |target| target.as_str());
-    if !target.starts_with('/') {
+    if !head.target.starts_with('/') {
         to.push(b'/');
     }
-    to.extend_from_slice(target.as_bytes());
+    to.extend_from_slice(head.target.as_bytes());
     to.extend_from_slice(b" HTTP/1.1\r\n");
     write_field("host", host.as_bytes(), to);
     match head.fields {
@@ -292,11 +294,16 @@ fn write_head(head: Head<'_>, host: &HeaderValue, to: &mut Vec<u8>) {
         }
         Fields::Passed(rules, passing) => {
             rules.each(passing, |name, value| write_field(name.as_str(), value.as_bytes(), to));
-            for (name, value) in passing.ours {
-                if !value.bytes().any(|byte| byte.is_ascii_control()) {
-                    write_field(name, value.as_bytes(), to);
-                }
-            }
+            write_ours(passing.ours, to);
+        }
+        Fields::Ours(fields) => write_ours(fields, to),
+    }
+}
+
+fn write_ours(fields: &[(&'static str, &str)], to: &mut Vec<u8>) {
+    for (name, value) in fields {
+        if !value.bytes().any(|byte| byte.is_ascii_control()) {
+            write_field(name, value.as_bytes(), to);
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::{
     connector::Connector,
     delivery::{self, Ticket, Undelivered},
     error::UpstreamError,
+    headers::HeaderRules,
+    http1::Keep,
     outgoing::OutgoingBody,
     retry::Random,
     upload::{Fields, Head},
@@ -91,6 +93,18 @@ pub struct Sending<'a> {
     pub log: Option<&'a AttemptLog>,
     /// `None`: such answers are read and dropped.
     pub informational: Option<OnInformational<'a>>,
+}
+
+/// A request of ours, not a client's.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub method: &'a Method,
+    /// Path and query, as [`crate::uri::target`] builds them.
+    pub target: &'a str,
+    /// Names in lower case; a value that cannot stand in a header is left out.
+    pub headers: &'a [(&'static str, &'a str)],
+    /// Of the answer's headers.
+    pub wanted: &'a HeaderRules,
 }
 
 /// What an upstream with several addresses or a breaker needs.
@@ -233,8 +247,8 @@ impl Upstream {
         how: Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let (parts, body) = request.into_parts();
-        let fields = Fields::Given(&parts.headers);
-        self.send_head(Head { method: &parts.method, target: &parts.uri, fields, keep: None }, body, how).await
+        let (fields, target) = (Fields::Given(&parts.headers), path_and_query(&parts.uri));
+        self.send_head(Head { method: &parts.method, target, fields, keep: None }, body, how).await
     }
 
     pub(crate) async fn send_head(
@@ -248,9 +262,9 @@ impl Upstream {
             return Err(UpstreamError::protocol("CONNECT is not sent to an upstream"));
         }
         let started = Instant::now();
-        let Some(breaker) = &self.0.breaker else { return self.attempts(head, body, started, how).await };
+        let Some(breaker) = &self.0.breaker else { return self.attempts(&head, body, started, &how).await };
         let permit = breaker.admit().map_err(|retry_after| UpstreamError::BreakerOpen { retry_after })?;
-        let result = self.attempts(head, body, started, how).await;
+        let result = self.attempts(&head, body, started, &how).await;
         let config = breaker.config();
         let ended = result.as_ref().ok().and_then(|response| response.body().answered()).unwrap_or_else(Instant::now);
         let judgement = match &result {
@@ -283,7 +297,29 @@ impl Upstream {
         request: Request<OutgoingBody>,
         how: Sending<'_>,
     ) -> Result<Response<Bytes>, UpstreamError> {
-        let (head, mut body) = self.send_with(request, how).await?.into_parts();
+        self.whole(self.send_with(request, how).await?, how).await
+    }
+
+    /// A request of ours, and all of its answer: [`Self::send_buffered_with`] without the headers in between, which are
+    /// written from where they lie. Of the answer's, only the wanted ones are kept.
+    pub async fn ask(
+        &self,
+        question: Question<'_>,
+        body: Bytes,
+        how: Sending<'_>,
+    ) -> Result<Response<Bytes>, UpstreamError> {
+        let Question { method, target, headers, wanted } = question;
+        let keep = Some(Keep { rules: wanted, to_head: *method == Method::HEAD, room: 0 });
+        let head = Head { method, target, fields: Fields::Ours(headers), keep };
+        self.whole(self.send_head(head, body.into(), how).await?, how).await
+    }
+
+    async fn whole(
+        &self,
+        response: Response<UpstreamBody>,
+        how: Sending<'_>,
+    ) -> Result<Response<Bytes>, UpstreamError> {
+        let (head, mut body) = response.into_parts();
         body.set_deadline(how.deadline);
         let body = read_to_end(body, self.0.limits.max_response_bytes).await?;
         Ok(Response::from_parts(head, body))
@@ -291,10 +327,10 @@ impl Upstream {
 
     async fn attempts(
         &self,
-        head: Head<'_>,
+        head: &Head<'_>,
         mut body: OutgoingBody,
         mut started: Instant,
-        how: Sending<'_>,
+        how: &Sending<'_>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let may_replay = match how.replay {
             Replay::Keyed => true,
@@ -315,6 +351,10 @@ impl Upstream {
             }
         }
     }
+}
+
+pub(crate) fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 fn leaves_time(error: &UpstreamError) -> bool {

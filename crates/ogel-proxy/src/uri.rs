@@ -11,6 +11,9 @@ use std::borrow::Cow;
 /// Everything but RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Of a path and query that is built here.
+const LONGEST: usize = 32 << 10;
+
 /// Why a path was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -135,6 +138,19 @@ fn check_escapes(bytes: &[u8]) -> Result<(), UriError> {
 /// another path than the one meant. Errors: an empty, `.` or `..` segment, a base without a host.
 pub fn join(base: &Uri, segments: &[&str], query: &[(&str, &str)]) -> Result<Uri, UriError> {
     let (scheme, authority) = base.scheme().zip(base.authority()).ok_or(UriError::NoHost)?;
+    let target = target(base, segments, query)?;
+    // From parts that are URIs already, so that only the new one is parsed and nothing is copied.
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(scheme.clone());
+    parts.authority = Some(authority.clone());
+    parts.path_and_query =
+        Some(PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| UriError::Unbuildable)?);
+    Uri::from_parts(parts).map_err(|_| UriError::Unbuildable)
+}
+
+/// The path and query of [`join`], for a request that needs no more. It is made of a path that was read before and of
+/// letters that stand for themselves, so that nobody has to read it again.
+pub fn target(base: &Uri, segments: &[&str], query: &[(&str, &str)]) -> Result<String, UriError> {
     let mut target = String::with_capacity(base.path().len() + 128);
     target.push_str(base.path().trim_end_matches('/'));
     for segment in segments {
@@ -157,13 +173,10 @@ pub fn join(base: &Uri, segments: &[&str], query: &[(&str, &str)]) -> Result<Uri
         target.push('=');
         target.extend(utf8_percent_encode(value, ENCODED));
     }
-    // From parts that are URIs already, so that only the new one is parsed and nothing is copied.
-    let mut parts = uri::Parts::default();
-    parts.scheme = Some(scheme.clone());
-    parts.authority = Some(authority.clone());
-    parts.path_and_query =
-        Some(PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| UriError::Unbuildable)?);
-    Uri::from_parts(parts).map_err(|_| UriError::Unbuildable)
+    if target.len() > LONGEST {
+        return Err(UriError::Unbuildable);
+    }
+    Ok(target)
 }
 
 #[cfg(test)]

@@ -166,15 +166,14 @@ pub mod scope {
     }
 }
 
-impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
+impl<S: scope::Needed> FromRequestParts<RequestContext> for Allowed<S> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Failure> {
-        let context = parts.extensions.get::<RequestContext>();
-        let (caller, context) = match context.map(|context| (&context.identity, context)) {
-            Some((Identity::Known(caller), context)) => (caller.clone(), context.clone()),
-            Some((Identity::Refused(code, message), _)) => return Err(Failure::new(*code, *message)),
-            Some((Identity::Anonymous, _)) | None => {
+    async fn from_request_parts(_: &mut Parts, context: &RequestContext) -> Result<Self, Failure> {
+        let caller = match &context.identity {
+            Identity::Known(caller) => caller.clone(),
+            Identity::Refused(code, message) => return Err(Failure::new(*code, *message)),
+            Identity::Anonymous => {
                 return Err(Failure::new(
                     ErrorCode::Unauthenticated,
                     "log in, or send `Authorization: Bearer` with a session token or an API key",
@@ -186,7 +185,7 @@ impl<S: scope::Needed, State: Sync> FromRequestParts<State> for Allowed<S> {
         {
             return Err(caller.lacks(needed, "`details` names those it has, and who can give it"));
         }
-        Ok(Self { caller, context, scope: PhantomData })
+        Ok(Self { caller, context: context.clone(), scope: PhantomData })
     }
 }
 

@@ -118,7 +118,7 @@ async fn serve(app: &App, core: Arc<Core>, listeners: Vec<std::net::TcpListener>
     let drain = Duration::from_secs(app.config().server.drain_seconds);
     let most = usize::try_from(app.config().server.max_connections_per_thread).unwrap_or(16_384);
     let places = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
-    let protocols = Arc::new(Protocols::new(&app.config(), router::router(app), tls));
+    let protocols = Arc::new(Protocols::new(&app.config(), Arc::new(router::router(app)), tls));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     for listener in listeners {

@@ -14,15 +14,16 @@ pub(crate) use pair::PathPair;
 use crate::{
     config::nearest,
     error::Failure,
-    pipeline::{Stalled, Version},
+    pipeline::{RequestContext, Stalled, Version},
 };
 use axum::{
     Extension,
     body::Body,
-    extract::{FromRequest, FromRequestParts, RawPathParams},
-    http::{HeaderValue, Request, header, request::Parts},
+    extract::{FromRequest, FromRequestParts},
+    http::{HeaderMap, HeaderValue, Request, header, request::Parts},
     response::IntoResponse,
 };
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use ogel_api::error::{Detail, Error, ErrorCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,6 +39,8 @@ use utoipa::{
 
 /// For most answers enough; more only costs an allocation.
 const ROOM: usize = 2 << 10;
+/// Of an answer, when it leaves.
+const HEADERS: usize = 20;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A JSON body on the way in; a JSON answer on the way out.
@@ -47,17 +50,26 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> axum::response::Response {
         let mut text = Vec::with_capacity(ROOM);
         match serde_json::to_writer(&mut text, &self.0) {
-            Ok(()) => ([(header::CONTENT_TYPE, JSON)], text).into_response(),
+            Ok(()) => json_answer(text.into()),
             Err(error) => Failure::from(Error::internal(error)).into_response(),
         }
     }
 }
 
-impl<T: DeserializeOwned + PartialSchema, S: Sync> FromRequest<S> for Json<T> {
+/// An answer that is JSON, with room for the headers that it gets on its way: growing would hash all of them again.
+pub(crate) fn json_answer(text: Bytes) -> axum::response::Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    let mut response = axum::response::Response::new(Body::from(text));
+    *response.headers_mut() = headers;
+    response
+}
+
+impl<T: DeserializeOwned + PartialSchema> FromRequest<RequestContext> for Json<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Failure> {
-        let bytes = json_bytes(request).await?;
+    async fn from_request(request: Request<Body>, context: &RequestContext) -> Result<Self, Failure> {
+        let bytes = json_bytes(request, context.body_limit).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -73,7 +85,7 @@ impl<T: Serialize> IntoResponse for Versioned<T> {
 
 /// The whole body, or 413. What is over the limit is still read for a while, so that the answer reaches a client that
 /// only listens once it has sent everything.
-pub(crate) async fn read_body(mut body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+pub(crate) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let mut read = bytes::BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -100,7 +112,7 @@ async fn too_large(mut rest: Body, limit: usize) -> Failure {
     let mut seen = limit;
     let drain = async {
         while let Some(Ok(frame)) = rest.frame().await {
-            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+            seen += frame.data_ref().map_or(0, Bytes::len);
             if seen > PATIENCE {
                 break;
             }
@@ -285,19 +297,11 @@ fn kind(value: &Value) -> &'static str {
 /// The one `{id}` of the path.
 pub(crate) struct Path<T>(pub T);
 
-impl<T: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for Path<T> {
+impl<T: FromStr<Err: std::fmt::Display>> FromRequestParts<RequestContext> for Path<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Error::internal(error.to_string()))?;
-        let (name, text) =
-            params.iter().next().ok_or_else(|| Error::internal("a route without parameter asked for one"))?;
-        match text.parse() {
-            Ok(value) => Ok(Self(value)),
-            Err(error) => Err(invalid_field(ErrorCode::InvalidId, &format!("path.{name}"), &error.to_string(), None)),
-        }
+    async fn from_request_parts(parts: &mut Parts, context: &RequestContext) -> Result<Self, Failure> {
+        pair::parse(context.parameters(parts.uri.path()).next()).map(Self)
     }
 }
 

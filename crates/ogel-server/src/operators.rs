@@ -3,7 +3,7 @@
 use crate::{
     caller::{Allowed, Caller, scope},
     error::Failure,
-    state::App,
+    pipeline::RequestContext,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use ogel_api::error::ErrorCode;
@@ -14,13 +14,13 @@ pub struct Operator {
     pub caller: Arc<Caller>,
 }
 
-impl FromRequestParts<App> for Operator {
+impl FromRequestParts<RequestContext> for Operator {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Allowed { caller, .. } = Allowed::<scope::Admin>::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, context: &RequestContext) -> Result<Self, Failure> {
+        let Allowed { caller, .. } = Allowed::<scope::Admin>::from_request_parts(parts, context).await?;
         let bound = caller.viewer.organization.is_some() || caller.viewer.project.is_some();
-        if bound || !app.config().auth.operators.iter().any(|name| names(name, &caller)) {
+        if bound || !context.core.app.config().auth.operators.iter().any(|name| names(name, &caller)) {
             let message = "this is for the platform's operators; whoever runs `ogeld` names them in `auth.operators`";
             return Err(Failure::new(ErrorCode::Forbidden, message));
         }

@@ -1,7 +1,7 @@
 //! The life of a request, as a list: read it from top to bottom.
 //!
-//! [`live`] is what every request passes on the thread that accepted it; [`around_control`] and [`around_streams`] are
-//! what is passed besides by routes of one plane. Each step is a function in `pipeline/`; order matters and is
+//! [`live`] is what every request passes on the thread that accepted it; [`on_control`], [`on_data`] and [`of_page`] are
+//! what is passed besides by the operations of a plane. Each step is a function in `pipeline/`; order matters and is
 //! explained where it does.
 
 mod body;
@@ -20,7 +20,7 @@ mod trace;
 
 pub(crate) use body::{Stalled, watched};
 pub(crate) use conditional::{IfMatch, Version, tag_of};
-pub(crate) use context::{RequestContext, method_not_allowed, route_not_found};
+pub(crate) use context::RequestContext;
 pub(crate) use cross_site::refuse_foreign;
 pub(crate) use idempotency::{Made, answer_context};
 
@@ -28,20 +28,14 @@ use crate::{
     edge::{Core, Counted, Peer},
     error::{Failure, Result},
     resources::{self, Backend},
+    router::{Operation, Plane, Router},
     settings::Settings,
-    state::App,
 };
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::IntoResponse as _,
-};
-use context::Known;
+use axum::{body::Body, extract::Request, response::IntoResponse as _};
+use context::{Known, method_not_allowed, route_not_found};
 use finish::{Record, Timing};
 use futures_util::FutureExt as _;
-use http::Response;
+use http::{Method, Response, header};
 use ogel_api::error::{Error, ErrorCode};
 use ogel_proxy::AttemptLog;
 use ogel_store::StatementLog;
@@ -50,7 +44,6 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tower::Service as _;
 
 /// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
 pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: Request) -> Response<Body> {
@@ -101,7 +94,7 @@ async fn steps(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    mut request: Request,
+    request: Request,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
@@ -146,80 +139,83 @@ async fn steps(
         peer: peer.clone(),
         core: core.clone(),
         payer: OnceLock::new(),
-        route: OnceLock::new(),
+        place: if forwarded { None } else { routes.find(request.uri().path()).cloned() },
     });
     record.context = Some(context.clone());
     // 10. The resource table. What another backend answers goes straight there, and watches its deadline itself; the
-    // rest of the table the router knows as routes.
+    // rest of the table the router knows as operations.
     let answer = if forwarded {
         resources::forwarded::forward(&context, request).await
     } else {
-        request.extensions_mut().insert(context);
-        let answer = tokio::time::timeout_at(deadline, routes.clone().call(request)).await;
-        answer.map_err(|_| deadline::exceeded(allowed)).map(|Ok(answer)| answer)
+        let answer = tokio::time::timeout_at(deadline, routed(&context, request)).await;
+        answer.map_err(|_| deadline::exceeded(allowed))
     };
     record.timing.mark(Timing::Work);
     answer
 }
 
-/// Wraps routes that live on the control plane: Studio's own resources and what combines them with Ghost's.
-///
-/// One layer for all of it: the router copies every layer of a route for each request.
-pub(crate) fn around_control(routes: Router<App>, app: &App) -> Router<App> {
-    routes.layer(middleware::from_fn_with_state(app.clone(), async |State(app): State<App>, request: Request, next| {
-        context::remember_route(&request);
-        // 11. A cookie is no proof of intent: other sites' pages may not use it to change things.
-        if let Err(failure) = cross_site::refuse_cross_site(&app, &request) {
-            return failure.into_response();
+/// The answer of the operation that the path and the method name.
+async fn routed(context: &RequestContext, request: Request) -> Response<Body> {
+    let Some(place) = &context.place else { return route_not_found(&request) };
+    let Some(operation) = place.operation(request.method()) else { return method_not_allowed(place, &request) };
+    let is_head = *request.method() == Method::HEAD;
+    let mut answer = match operation.plane {
+        Plane::Data => on_data(context, operation, request).await,
+        // Boxed: the way there is long, and its room would be moved with every request that stays here.
+        Plane::Control => Box::pin(on_control(context, operation, request)).await,
+        Plane::Page => Box::pin(of_page(context, operation, request)).await,
+    };
+    if is_head {
+        if let Some(length) = http_body::Body::size_hint(answer.body()).exact().filter(|length| *length > 0) {
+            answer.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
-        let there = app.clone();
-        // 12. The same `Idempotency-Key` twice is one request with two answers.
-        idempotency::idempotent(&app, request, move |request| async move {
-            // 13. `ETag` and `If-None-Match` on what is read.
-            conditional::conditional(request, async |request| {
-                let app = there.clone();
-                // 14. From here on the control plane's runtime.
-                control::on_control_plane(&there, request, move |request| {
-                    // 15. What a caller has changed they read, wherever they read it. Inside: a token belongs to the
-                    // task that works.
-                    consistency::consistent(app, request, next)
-                })
-                .await
+        *answer.body_mut() = Body::empty();
+    }
+    answer
+}
+
+/// What is passed on the way to the control plane: Studio's own resources and what combines them with Ghost's.
+async fn on_control(context: &RequestContext, operation: &Operation, request: Request) -> Response<Body> {
+    // 11. A cookie is no proof of intent: other sites' pages may not use it to change things.
+    if let Err(failure) = cross_site::refuse_cross_site(context, &request) {
+        return failure.into_response();
+    }
+    let (there, call) = (context.clone(), operation.call.clone());
+    // 12. The same `Idempotency-Key` twice is one request with two answers.
+    idempotency::idempotent(context, request, move |request| async move {
+        // 13. `ETag` and `If-None-Match` on what is read.
+        conditional::conditional(request, async |request| {
+            let context = there.clone();
+            // 14. From here on the control plane's runtime.
+            control::on_control_plane(&there, request, move |request| {
+                // 15. What a caller has changed they read, wherever they read it. Inside: a token belongs to the task
+                // that works.
+                consistency::consistent(context, request, call)
             })
             .await
         })
         .await
-    }))
+    })
+    .await
 }
 
-/// Wraps routes that stay on the data-plane thread that accepted them.
-pub(crate) fn around_streams(routes: Router<App>, app: &App) -> Router<App> {
-    routes.layer(middleware::from_fn_with_state(
-        app.clone(),
-        async |State(app): State<App>, request: Request, next: Next| {
-            context::remember_route(&request);
-            // 11 and 13, as above; a stream is no JSON and passes the tag by.
-            match cross_site::refuse_cross_site(&app, &request) {
-                Err(failure) => failure.into_response(),
-                Ok(()) => conditional::conditional(request, |request| next.run(request)).await,
-            }
-        },
-    ))
+/// What is passed by requests that stay on the data-plane thread that accepted them.
+async fn on_data(context: &RequestContext, operation: &Operation, request: Request) -> Response<Body> {
+    // 11 and 13, as above; a stream is no JSON and passes the tag by.
+    match cross_site::refuse_cross_site(context, &request) {
+        Err(failure) => failure.into_response(),
+        Ok(()) => conditional::conditional(request, |request| (operation.call)(request, context.clone())).await,
+    }
 }
 
-/// Wraps pages for people, which are no part of the API: each form must come from our own pages, logged in or not, and
-/// what it asks for happens on the control plane.
-pub(crate) fn around_pages(routes: Router<App>, app: &App) -> Router<App> {
-    routes.layer(middleware::from_fn_with_state(
-        app.clone(),
-        async |State(app): State<App>, request: Request, next: Next| {
-            context::remember_route(&request);
-            match refuse_foreign(&app, &request) {
-                Err(failure) => failure.into_response(),
-                Ok(()) => control::on_control_plane(&app, request, |request| next.run(request)).await,
-            }
-        },
-    ))
+/// The same for pages for people: each form must come from our own pages, logged in or not, and what it asks for happens
+/// on the control plane.
+async fn of_page(context: &RequestContext, operation: &Operation, request: Request) -> Response<Body> {
+    if let Err(failure) = refuse_foreign(&context.core.app, &request) {
+        return failure.into_response();
+    }
+    let (there, call) = (context.clone(), operation.call.clone());
+    control::on_control_plane(context, request, move |request| call(request, there)).await
 }
 
 /// A place among the requests of this thread. What waits for a backend may have three quarters of them, so that one which

@@ -18,9 +18,8 @@ pub(crate) mod sites;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 
-use crate::{limits::Class, state::App};
+use crate::{limits::Class, router::Routes};
 use http::Method;
-use utoipa_axum::router::OpenApiRouter;
 
 /// Who answers for a noun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +76,16 @@ pub struct Resource {
     pub exceptions: &'static [(&'static str, Class)],
     pub cache: Cache,
     /// Its operations on the control plane.
-    pub(crate) routes: fn() -> OpenApiRouter<App>,
+    pub(crate) routes: fn() -> Routes,
     /// Its operations on the data-plane thread that accepted the request: streams, and reads that are only passed on.
-    pub(crate) data_plane: fn() -> OpenApiRouter<App>,
+    pub(crate) data_plane: fn() -> Routes,
 }
 
 impl Resource {
     /// One whose operations are all on the control plane.
-    const fn new(name: &'static str, plan: Plan, routes: fn() -> OpenApiRouter<App>) -> Self {
+    const fn new(name: &'static str, plan: Plan, routes: fn() -> Routes) -> Self {
         let (class, cache) = (Class::Call, Cache::Never);
-        Self { name, plan, class, exceptions: &[], cache, routes, data_plane: OpenApiRouter::new }
+        Self { name, plan, class, exceptions: &[], cache, routes, data_plane: Routes::new }
     }
 
     /// One that anybody may ask as often as they like: it costs nothing, and load balancers do.
@@ -108,7 +107,7 @@ impl Resource {
         Self { cache: Cache::OneKept(self.name), ..self }
     }
 
-    const fn and_data_plane(self, data_plane: fn() -> OpenApiRouter<App>) -> Self {
+    const fn and_data_plane(self, data_plane: fn() -> Routes) -> Self {
         Self { data_plane, ..self }
     }
 }
@@ -140,7 +139,7 @@ pub const RESOURCES: &[Resource] = &[
     Resource::new("metrics", Plan::Native, metrics::routes),
     Resource::new("health", Plan::Native, meta::health_routes).unlimited(),
     Resource::new("ready", Plan::Native, meta::ready_routes).unlimited(),
-    Resource::new("version", Plan::Native, OpenApiRouter::new).and_data_plane(meta::version_data_plane).unlimited(),
+    Resource::new("version", Plan::Native, Routes::new).and_data_plane(meta::version_data_plane).unlimited(),
     Resource::new("openapi.json", Plan::Native, meta::openapi_routes).unlimited(),
 ];
 

@@ -7,6 +7,8 @@
 use crate::{
     access::Access,
     error::{Failure, Result},
+    extract::json_answer,
+    header_text::HeaderText,
     resources::tag_of,
     state::App,
 };
@@ -22,6 +24,7 @@ use ogel_api::{
 use ogel_cache::{CacheKey, Entry, Lifetimes, Look, Tag, Token};
 use ogel_store::Deployment;
 use std::{
+    fmt::{Display, Write as _},
     future::Future,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -63,6 +66,8 @@ pub(crate) fn after_step(row: &Deployment) -> [Tag; 4] {
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(crate) const CONSISTENCY: HeaderName = HeaderName::from_static("x-ogel-consistency");
+/// Room for what a question is called.
+const QUESTION: usize = 96;
 /// Larger answers are passed on and not kept.
 const LARGEST: usize = 4 << 20;
 /// A token from further in the future is no token of ours.
@@ -130,7 +135,7 @@ pub(crate) async fn answer<F>(
     wish: Wish,
     access: &Access,
     tags: &[Tag],
-    question: String,
+    question: impl Display + Send,
     read: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Response<Body>>
 where
@@ -149,7 +154,10 @@ where
             false => only_new = true,
         }
     }
-    let key = CacheKey { scope, name: format!("{}|{question}", access.role).into() };
+    let mut name = String::with_capacity(QUESTION);
+    // Writing to a string cannot fail.
+    let _ = write!(name, "{}|{question}", access.role);
+    let key = CacheKey { scope, name: name.into() };
     let look = if only_new { Look::Nothing } else { app.responses.look(&key, tags, now_ms, &lifetimes) };
     let old = match look {
         Look::Fresh(entry) => {
@@ -207,7 +215,7 @@ pub(crate) async fn answer_of_database<F>(
     mut wish: Wish,
     access: &Access,
     tags: &[Tag],
-    question: String,
+    question: impl Display + Send,
     read: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Response<Body>>
 where
@@ -265,12 +273,8 @@ fn given(entry: &Entry, how: &'static str) -> Result<Response<Body>> {
         let message = String::from_utf8_lossy(&entry.body).into_owned();
         return Err(Failure::new(ErrorCode::NotFound, message));
     }
-    let mut response = Response::new(Body::from(entry.body.clone()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(tag) = HeaderValue::from_str(&entry.etag) {
-        headers.insert(header::ETAG, tag);
-    }
+    let mut response = json_answer(entry.body.clone());
+    response.headers_mut().insert(header::ETAG, HeaderText::default().add(&entry.etag).value());
     Ok(marked(response, how))
 }
 

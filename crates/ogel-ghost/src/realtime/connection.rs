@@ -16,7 +16,7 @@ use crate::{
     config::{OwnedCredential, RealtimeConfig},
 };
 use futures_util::{SinkExt, StreamExt};
-use http::{StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::InvalidHeaderValue};
 use ogel_proxy::{UpstreamError, WebSocket, connect_websocket, join};
 use std::{
     collections::{HashSet, VecDeque},
@@ -110,6 +110,12 @@ impl Connection {
         parts.scheme = Some(scheme.parse().map_err(invalid)?);
         let uri = Uri::from_parts(parts).map_err(invalid)?;
         let headers = self.ghost.headers(Some(self.credential.borrow())).map_err(invalid)?;
+        let headers = headers.into_iter().map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value)?;
+            value.set_sensitive(true);
+            Ok((HeaderName::from_static(name), value))
+        });
+        let headers = headers.collect::<Result<HeaderMap, InvalidHeaderValue>>().map_err(invalid)?;
         connect_websocket(self.ghost.0.upstream.connector(), &uri, &headers, &self.config().limits).await
     }
 

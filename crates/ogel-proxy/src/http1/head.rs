@@ -11,9 +11,6 @@ use std::mem::MaybeUninit;
 /// Of one head.
 pub const MAX_HEADERS: usize = 100;
 
-/// For what is kept of a response and what its reader will add: growing would hash all of it again.
-const ROOM_OF_KEPT: usize = 20;
-
 /// What is no head.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
@@ -59,6 +56,8 @@ pub struct Keep<'a> {
     pub rules: &'a HeaderRules,
     /// Whether the response answers a HEAD.
     pub to_head: bool,
+    /// For how many headers there is room: what is kept, and what its reader will add. Growing would hash all of it again.
+    pub room: usize,
 }
 
 impl Keep<'_> {
@@ -87,7 +86,7 @@ impl ResponseHead {
         let Some(length) = whole(outcome, text, max_bytes)? else { return Ok(None) };
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(HeadError::BadField)?;
         let mut framing = FramingFields::default();
-        let mut headers = HeaderMap::with_capacity(if keep.is_some() { ROOM_OF_KEPT } else { parsed.headers.len() });
+        let mut headers = HeaderMap::with_capacity(keep.map_or(parsed.headers.len(), |keep| keep.room));
         for field in parsed.headers.iter() {
             let name = field.name.as_bytes();
             framing.note(name, field.value, Side::Response)?;

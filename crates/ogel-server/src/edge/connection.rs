@@ -6,8 +6,8 @@ use super::{
     http1::{self, Answer, Rules, Socket},
     http2,
 };
-use crate::{pipeline, settings::Settings};
-use axum::{Router, body::Body};
+use crate::{pipeline, router::Router, settings::Settings};
+use axum::body::Body;
 use http::Request;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 /// How this thread speaks.
 pub(super) struct Protocols {
     http2: h2::server::Builder,
-    routes: Router,
+    routes: Arc<Router>,
     tls: Option<Tls>,
     /// For a request head, and for what comes before the first one.
     head: Duration,
@@ -29,7 +29,7 @@ enum Version {
 }
 
 impl Protocols {
-    pub(super) fn new(settings: &Settings, routes: Router, tls: Option<Tls>) -> Self {
+    pub(super) fn new(settings: &Settings, routes: Arc<Router>, tls: Option<Tls>) -> Self {
         let head = Duration::from_secs(settings.server.header_timeout_seconds.max(1));
         let stall = Duration::from_secs(settings.server.stall_timeout_seconds.max(1));
         Self { http2: http2::builder(), routes, tls, head, stall }

@@ -13,11 +13,11 @@ use utoipa::PartialSchema;
 /// A JSON body that may be left out or `null`, which is the same as `{}`.
 pub(crate) struct MaybeJson<T>(pub T);
 
-impl<T: DeserializeOwned + PartialSchema + Default, S: Sync> FromRequest<S> for MaybeJson<T> {
+impl<T: DeserializeOwned + PartialSchema + Default> FromRequest<RequestContext> for MaybeJson<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let bytes = json_bytes(request).await?;
+    async fn from_request(request: Request, context: &RequestContext) -> Result<Self, Failure> {
+        let bytes = json_bytes(request, context.body_limit).await?;
         match bytes.trim_ascii() {
             b"" | b"null" => Ok(Self(T::default())),
             text => parse(text).map(Self),
@@ -26,10 +26,9 @@ impl<T: DeserializeOwned + PartialSchema + Default, S: Sync> FromRequest<S> for 
 }
 
 /// The whole body, unless it says that it is something else than JSON.
-pub(super) async fn json_bytes(request: Request) -> Result<bytes::Bytes, Failure> {
+pub(super) async fn json_bytes(request: Request, limit: usize) -> Result<bytes::Bytes, Failure> {
     let (parts, body) = request.into_parts();
     let is_json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
-    let limit = parts.extensions.get::<RequestContext>().map_or(1 << 20, |context| context.body_limit);
     let bytes = read_body(body, limit).await?;
     if !is_json {
         return Err(Failure::new(

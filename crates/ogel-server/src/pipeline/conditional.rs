@@ -1,13 +1,16 @@
 //! JSON that is read carries a strong `ETag`; a client that has it already gets 304. Where the answer is one row that can
 //! be changed, the tag names its version too, and an update with that tag in `If-Match` changes that version only.
 
+use crate::header_text::HeaderText;
 use arrayvec::ArrayString;
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{FromRequestParts, Request},
     http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
     response::IntoResponse as _,
 };
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use ogel_store::Expected;
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
@@ -80,18 +83,25 @@ where
     {
         return response;
     }
-    let (mut parts, body) = response.into_parts();
-    let Ok(bytes) = to_bytes(body, LARGEST as usize).await else {
-        let lost = ogel_api::error::Error::internal("an answer in memory could not be read");
-        return crate::error::Failure::from(lost).into_response();
+    let (mut parts, mut body) = response.into_parts();
+    let tag = match parts.headers.get(header::ETAG) {
+        // What was kept has been hashed before.
+        Some(known) => Some(known.clone()),
+        None => {
+            let Some(bytes) = in_memory(body).await else {
+                let lost = ogel_api::error::Error::internal("an answer in memory could not be read");
+                return crate::error::Failure::from(lost).into_response();
+            };
+            let hash = hash_of(&bytes);
+            body = Body::from(bytes);
+            let mut text = HeaderText::default();
+            match version {
+                Some(Version(version)) => text.add(&format!("\"v{version}.")),
+                None => text.add("\""),
+            };
+            Some(text.add(&hash).add("\"").value())
+        }
     };
-    // What was kept has been hashed before.
-    let tag = match (parts.headers.get(header::ETAG), version) {
-        (Some(known), _) => Ok(known.clone()),
-        (None, Some(Version(version))) => format!("\"v{version}.{}\"", hash_of(&bytes)).try_into(),
-        (None, None) => tag_of(&bytes).try_into(),
-    };
-    let tag = tag.ok();
     let matches = is_read
         && wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {
             let mut asked = list.split(',').map(|one| one.trim().trim_start_matches("W/"));
@@ -108,5 +118,18 @@ where
         parts.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(parts, Body::empty());
     }
-    Response::from_parts(parts, Body::from(bytes))
+    Response::from_parts(parts, body)
+}
+
+/// A body that is there, most often in one piece, which is then not copied.
+async fn in_memory(mut body: Body) -> Option<Bytes> {
+    let mut whole = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if whole.len() + data.len() > LARGEST as usize {
+            return None;
+        }
+        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+    }
+    Some(whole)
 }

@@ -5,12 +5,13 @@ use crate::{
     billing::metering::Payer,
     caller::Identity,
     edge::{Core, Peer},
+    router::Place,
     world::World,
 };
 use axum::{
     body::Body,
-    extract::{FromRequestParts, MatchedPath, Request},
-    http::{Response, request::Parts},
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, Response, header, request::Parts},
     response::IntoResponse as _,
 };
 use ogel_api::error::ErrorCode;
@@ -18,13 +19,15 @@ use ogel_ghost::CallContext;
 use ogel_proxy::AttemptLog;
 use ogel_store::{Act, Actor, Project};
 use std::{
+    borrow::Cow,
+    convert::Infallible,
     net::IpAddr,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
 use tokio::time::Instant;
 
-/// In the extensions of every request that reaches a handler.
+/// What every handler can have as an argument.
 #[derive(Clone)]
 pub(crate) struct RequestContext(Arc<Known>);
 
@@ -46,13 +49,18 @@ pub(crate) struct Known {
     pub core: Arc<Core>,
     /// What the answer counts for, once a handler knows.
     pub payer: OnceLock<Payer>,
-    /// The pattern of its path, once the router knows.
-    pub route: OnceLock<MatchedPath>,
+    /// Its path, if the router knows it.
+    pub place: Option<Arc<Place>>,
 }
 
 impl RequestContext {
     pub(crate) fn new(known: Known) -> Self {
         Self(Arc::new(known))
+    }
+
+    /// The parameters of its path, in their order: names and what they say.
+    pub(crate) fn parameters<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        self.place.iter().flat_map(move |place| place.parameters(path))
     }
 
     /// The request is about this project: it counts as its organization's usage.
@@ -86,29 +94,16 @@ impl Deref for RequestContext {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for RequestContext {
-    type Rejection = crate::error::Failure;
+impl FromRequestParts<Self> for RequestContext {
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| ogel_api::error::Error::internal("a handler was called outside the pipeline").into())
-    }
-}
-
-/// Notes the route's pattern for the log line: only the router knows it.
-pub(super) fn remember_route(request: &Request) {
-    let extensions = request.extensions();
-    if let (Some(context), Some(route)) = (extensions.get::<RequestContext>(), extensions.get::<MatchedPath>()) {
-        // A request has one.
-        let _ = context.route.set(route.clone());
+    async fn from_request_parts(_: &mut Parts, context: &Self) -> Result<Self, Infallible> {
+        Ok(context.clone())
     }
 }
 
 /// The answer for a path that no operation has.
-pub(crate) async fn route_not_found(request: Request) -> Response<Body> {
+pub(super) fn route_not_found(request: &Request) -> Response<Body> {
     let path = request.uri().path();
     let segment = path.strip_prefix(ogel_api::BASE_PATH).unwrap_or(path).trim_start_matches('/');
     let segment = segment.split('/').next().unwrap_or_default();
@@ -121,9 +116,12 @@ pub(crate) async fn route_not_found(request: Request) -> Response<Body> {
     crate::error::Failure::new(ErrorCode::RouteNotFound, format!("no operation has this path; {hint}")).into_response()
 }
 
-/// The answer for a path that exists with other methods; the router adds `Allow`.
-pub(crate) async fn method_not_allowed(request: Request) -> Response<Body> {
-    remember_route(&request);
+/// The answer for a path that exists with other methods.
+pub(super) fn method_not_allowed(place: &Place, request: &Request) -> Response<Body> {
     let message = format!("this path has no `{}`; the `Allow` header lists what it has", request.method());
-    crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response()
+    let mut response = crate::error::Failure::new(ErrorCode::MethodNotAllowed, message).into_response();
+    if let Ok(methods) = HeaderValue::try_from(place.methods()) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
 }

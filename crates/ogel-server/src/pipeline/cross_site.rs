@@ -17,9 +17,8 @@ use axum::{
 use ogel_api::error::ErrorCode;
 
 /// Errors: a request with a cookie that changes something and may come from another site's page.
-pub(super) fn refuse_cross_site(app: &App, request: &Request) -> Result<()> {
-    let by_cookie = request.extensions().get::<RequestContext>().is_some_and(|context| context.by_cookie);
-    if by_cookie { refuse_foreign(app, request) } else { Ok(()) }
+pub(super) fn refuse_cross_site(context: &RequestContext, request: &Request) -> Result<()> {
+    if context.by_cookie { refuse_foreign(&context.core.app, request) } else { Ok(()) }
 }
 
 /// The same whether or not there is a cookie: a page of another site must not log somebody in here either.

@@ -15,7 +15,7 @@ use crate::{
     settings::Settings,
     traces::{Finished, Traced},
 };
-use axum::{body::Body, extract::MatchedPath};
+use axum::body::Body;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use ogel_api::error::Error;
@@ -178,7 +178,7 @@ pub(super) fn finish(
 
 /// The route's pattern, never its path or query: those can hold what must not be logged.
 fn route_of(record: &Record) -> Option<&str> {
-    let route = record.context.as_ref().and_then(|context| context.route.get()).map(MatchedPath::as_str);
+    let route = record.context.as_ref().and_then(|context| context.place.as_ref()).map(|place| &*place.pattern);
     // What is forwarded has no pattern but its noun.
     route.or_else(|| record.noun.and_then(|place| resources::RESOURCES.get(place)).map(|noun| noun.name))
 }

@@ -37,7 +37,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 const LARGEST: usize = 1 << 20;
 
 pub(super) async fn idempotent<F>(
-    app: &App,
+    context: &RequestContext,
     request: Request,
     next: impl FnOnce(Request) -> F + Send + 'static,
 ) -> Response<Body>
@@ -45,18 +45,17 @@ where
     F: Future<Output = Response<Body>> + Send,
 {
     let key = request.headers().get(HEADER).cloned();
-    let caller = request.extensions().get::<RequestContext>().and_then(|context| context.identity.caller().cloned());
-    let (Some(key), &Method::POST, Some(caller)) = (key, request.method(), caller) else {
+    let (Some(key), &Method::POST, Some(caller)) = (key, request.method(), context.identity.caller()) else {
         return next(request).await;
     };
-    match once(app, &key, &caller, request, next).await {
+    match once(context, &key, caller, request, next).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     }
 }
 
 async fn once<F>(
-    app: &App,
+    context: &RequestContext,
     key: &HeaderValue,
     caller: &Arc<Caller>,
     request: Request,
@@ -71,16 +70,18 @@ where
         return Err(Failure::new(ErrorCode::InvalidValue, message));
     }
     let (parts, body) = request.into_parts();
-    let limit = parts.extensions.get::<RequestContext>().map_or(LARGEST, |context| context.body_limit);
-    let bytes = read_body(body, limit).await?;
+    let bytes = read_body(body, context.body_limit).await?;
     let body_hash: [u8; 32] = Sha256::digest(&bytes).into();
     let scope = scope_hash(caller, parts.uri.path(), key.as_bytes());
 
-    let app_there = app.clone();
-    let caller_there = caller.clone();
+    let (there, caller_there) = (context.clone(), caller.clone());
     let request = Request::from_parts(parts, Body::from(bytes));
     // One piece of work on the control plane: if the client goes away, the answer is still recorded for its retry.
-    app.on_control(async move { run(&app_there, &caller_there, scope, body_hash, request, next).await }).await?
+    context
+        .core
+        .app
+        .on_control(async move { run(&there, &caller_there, scope, body_hash, request, next).await })
+        .await?
 }
 
 /// Of whom and what the record is. Two callers may choose the same key.
@@ -94,16 +95,15 @@ fn scope_hash(caller: &Caller, path: &str, key: &[u8]) -> [u8; 32] {
 }
 
 async fn run<F: Future<Output = Response<Body>>>(
-    app: &App,
+    asked: &RequestContext,
     caller: &Caller,
     scope: [u8; 32],
     body_hash: [u8; 32],
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Result<Response<Body>> {
-    let context = answer_context(&scope);
-    let deadline = request.extensions().get::<RequestContext>().map(|context| context.deadline);
-    let hold = match take(app, &scope, &body_hash, deadline).await? {
+    let (app, context) = (&asked.core.app, answer_context(&scope));
+    let hold = match take(app, &scope, &body_hash, asked.deadline - MARGIN).await? {
         Begin::Fresh(hold) => hold,
         Begin::Running { same_body: false, .. } | Begin::Done { same_body: false, .. } => {
             let message = "this `Idempotency-Key` was used with another body; use a fresh key";
@@ -145,8 +145,7 @@ async fn run<F: Future<Output = Response<Body>>>(
 
 /// The key, or the answer of the request that has it. Waits for that one as long as this one's own deadline lets it: then
 /// all who come with the key at once get the same answer, on whatever replica.
-async fn take(app: &App, scope: &[u8; 32], body_hash: &[u8; 32], deadline: Option<Instant>) -> Result<Begin> {
-    let deadline = deadline.map_or_else(Instant::now, |deadline| deadline - MARGIN);
+async fn take(app: &App, scope: &[u8; 32], body_hash: &[u8; 32], until: Instant) -> Result<Begin> {
     let mut pause = FIRST_LOOK;
     let made_id = app.world.uuid();
     loop {
@@ -163,7 +162,7 @@ async fn take(app: &App, scope: &[u8; 32], body_hash: &[u8; 32], deadline: Optio
         let Begin::Running { same_body: true, .. } = begun else { return Ok(begun) };
         // Reading costs less than trying to take it.
         loop {
-            if Instant::now() + pause >= deadline {
+            if Instant::now() + pause >= until {
                 return Ok(begun);
             }
             tokio::time::sleep(pause).await;
@@ -229,11 +228,11 @@ impl Made {
     }
 }
 
-impl FromRequestParts<App> for Made {
+impl FromRequestParts<RequestContext> for Made {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(|| Self::without_key(app)))
+    async fn from_request_parts(parts: &mut Parts, context: &RequestContext) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(|| Self::without_key(&context.core.app)))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     operators::Operator,
     reconciler,
+    router::{Routes, routes},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -18,13 +19,12 @@ use ogel_api::{
     id::OperationId,
     operations::OperationState,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Findings shown at most.
 const FINDINGS: u32 = 1000;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_queues))
         .routes(routes!(list_operations))
         .routes(routes!(retry_operation))

@@ -14,6 +14,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query, invalid_field},
     pipeline::{Made, RequestContext},
+    router::{Routes, routes},
     secrets,
     state::App,
     uses::session_lasts,
@@ -33,13 +34,12 @@ use ogel_api::{
     organizations::Plan,
 };
 use ogel_store::{Act, Actor, Organization, Refusal, Session, StoreError, User};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// No password is longer; hashing more would only cost.
 const LONGEST_PASSWORD: usize = 1024;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(signup))
         .routes(routes!(login))
         .routes(routes!(logout))

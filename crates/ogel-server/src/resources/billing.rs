@@ -13,6 +13,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, NoParameters, Path, Query},
     permissions::{Rule, rule},
+    router::{Routes, routes},
     state::App,
 };
 use axum::extract::State;
@@ -23,10 +24,9 @@ use ogel_api::{
     organizations::Plan,
 };
 use ogel_store::PlanChange;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_plans))
         .routes(routes!(get_billing))
         .routes(routes!(get_subscription, change_subscription))

@@ -14,6 +14,7 @@ use crate::{
     pipeline::RequestContext,
     places,
     responses::{self, Wish},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{
@@ -30,15 +31,15 @@ use ogel_api::{
 };
 use ogel_proxy::accept_key;
 use ogel_store::{DeploymentFilter, Page, Viewer};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use std::fmt;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_builds)).routes(routes!(cancel_build))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list_builds)).routes(routes!(cancel_build))
 }
 
 /// A stream lives for minutes, and one build is looked at again and again.
-pub(crate) fn data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_build)).routes(routes!(get_build_logs))
+pub(crate) fn data_plane() -> Routes {
+    Routes::new().routes(routes!(get_build)).routes(routes!(get_build_logs))
 }
 
 fn wire(row: &ogel_store::Deployment) -> Build {
@@ -145,7 +146,8 @@ async fn get_build(
         Ok(Json(wire(&row)).into_response())
     };
     let tags = responses::of_build(id);
-    responses::answer_of_database(&app, wish, &access, &tags, format!("build|{id}"), read).await
+    responses::answer_of_database(&app, wish, &access, &tags, fmt::from_fn(move |f| write!(f, "build|{id}")), read)
+        .await
 }
 
 struct LogParameters {

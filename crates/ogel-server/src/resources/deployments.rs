@@ -21,6 +21,7 @@ use crate::{
     pipeline::Made,
     places, repository,
     responses::{self, Wish},
+    router::{Routes, routes},
     state::App,
     tracker, work,
 };
@@ -37,11 +38,10 @@ use ogel_api::{
     organizations::Role,
 };
 use ogel_store::{Act, DeploymentFilter, StoreError, Viewer};
-use std::{sync::Arc, time::Duration};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_deployments, create_deployment))
         .routes(routes!(delete_deployment))
         .routes(routes!(cancel_deployment))
@@ -52,8 +52,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// A read that is often repeated: while one waits for a build.
-pub(crate) fn data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_deployment))
+pub(crate) fn data_plane() -> Routes {
+    Routes::new().routes(routes!(get_deployment))
 }
 
 pub(crate) fn wire(row: &ogel_store::Deployment) -> Deployment {
@@ -295,7 +295,8 @@ async fn get_deployment(
         Ok(Json(wire(&row)).into_response())
     };
     let tags = responses::of_deployment(id);
-    responses::answer_of_database(&app, wish, &access, &tags, format!("deployment|{id}"), read).await
+    responses::answer_of_database(&app, wish, &access, &tags, fmt::from_fn(move |f| write!(f, "deployment|{id}")), read)
+        .await
 }
 
 /// Stops a deployment and answers with its final state. Asking again is fine; one that ended otherwise is 409.

@@ -15,6 +15,7 @@ use crate::{
     permissions::rule,
     pipeline::RequestContext,
     responses::{self, DOMAINS, Wish},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{
@@ -30,18 +31,17 @@ use ogel_api::{
 };
 use ogel_ghost::{CreateDomain, DnsRecordDoc, DomainDoc};
 use ogel_store::{Entry, GhostObject, ObjectKind, ObjectOutcome};
-use std::sync::Arc;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use std::{fmt, sync::Arc};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(create_domain))
         .routes(routes!(update_domain, delete_domain))
         .routes(routes!(verify_domain))
 }
 
-pub(crate) fn data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_domains)).routes(routes!(get_domain))
+pub(crate) fn data_plane() -> Routes {
+    Routes::new().routes(routes!(list_domains)).routes(routes!(get_domain))
 }
 
 fn wire<'a>(id: DomainId, project_id: ProjectId, document: DomainDoc<'a>, sites: &Ids) -> Domain<'a> {
@@ -149,7 +149,8 @@ async fn list_domains(
     let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_page(state, caller.caller, query, context, at, after);
-    responses::answer(&app, wish, &access, DOMAINS, format!("domains|{limit}|{last:?}"), read).await
+    responses::answer(&app, wish, &access, DOMAINS, fmt::from_fn(move |f| write!(f, "domains|{limit}|{last:?}")), read)
+        .await
 }
 
 async fn read_page(
@@ -203,7 +204,7 @@ async fn get_domain(
     context.meter(&access.project);
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_one(state, caller.caller, id, context, object, at);
-    responses::answer(&app, wish, &access, DOMAINS, format!("domain|{id}"), read).await
+    responses::answer(&app, wish, &access, DOMAINS, fmt::from_fn(move |f| write!(f, "domain|{id}")), read).await
 }
 
 async fn read_one(

@@ -2,6 +2,7 @@
 
 use crate::{
     extract::{Json, NoParameters, Query},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{
@@ -14,23 +15,22 @@ use std::{
     sync::{LazyLock, atomic::Ordering},
     time::Duration,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn health_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_health))
+pub(crate) fn health_routes() -> Routes {
+    Routes::new().routes(routes!(get_health))
 }
 
-pub(crate) fn ready_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_ready))
+pub(crate) fn ready_routes() -> Routes {
+    Routes::new().routes(routes!(get_ready))
 }
 
 /// It is known without asking anybody.
-pub(crate) fn version_data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_version))
+pub(crate) fn version_data_plane() -> Routes {
+    Routes::new().routes(routes!(get_version))
 }
 
-pub(crate) fn openapi_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_openapi))
+pub(crate) fn openapi_routes() -> Routes {
+    Routes::new().routes(routes!(get_openapi))
 }
 
 /// The process is alive.

@@ -6,16 +6,16 @@ use crate::{
     metrics::daily,
     operators::Operator,
     resources::RESOURCES,
+    router::{Routes, routes},
     state::App,
 };
 use axum::extract::State;
 use chrono::NaiveDate;
 use ogel_api::{error::Error, metrics::DailyMetrics};
 use std::collections::BTreeMap;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_metrics))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(get_metrics))
 }
 
 #[derive(Default)]

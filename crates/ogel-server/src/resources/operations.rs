@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     extract::{Json, NoParameters, Parameters, Path, Query},
     pipeline::RequestContext,
+    router::{Routes, routes},
     state::App,
 };
 use axum::extract::State;
@@ -17,7 +18,6 @@ use ogel_api::{
 use ogel_store::Viewer;
 use std::time::Duration;
 use tokio::time::Instant;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The longest wait, and the one of who names none.
 const LONGEST_WAIT: u64 = 60;
@@ -25,8 +25,8 @@ const WAIT: u64 = 20;
 /// Time to answer in, before the request's own deadline.
 const MARGIN: Duration = Duration::from_millis(500);
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_operation)).routes(routes!(wait_for_operation))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(get_operation)).routes(routes!(wait_for_operation))
 }
 
 pub(crate) fn wire(row: &ogel_store::Operation) -> Operation {

@@ -11,6 +11,7 @@ use crate::{
     extract::{Json, NoParameters, Path, Query, Versioned},
     permissions::rule,
     pipeline::{IfMatch, Made},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -20,10 +21,9 @@ use ogel_api::{
     organizations::{NewOrganization, Organization, OrganizationList, Plan, Role, UpdateOrganization},
 };
 use ogel_store::{Refusal, StoreError, Viewer};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_organizations, create_organization))
         .routes(routes!(get_organization, update_organization, delete_organization))
         .routes(routes!(restore_organization))

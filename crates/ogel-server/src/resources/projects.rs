@@ -10,6 +10,7 @@ use crate::{
     extract::{Json, MaybeJson, NoParameters, Path, Query, Versioned, invalid_field},
     permissions::rule,
     pipeline::{IfMatch, Made},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -21,10 +22,9 @@ use ogel_api::{
 };
 use ogel_store::{Act, PageRequest, Refusal, StoreError, Viewer};
 use std::str::FromStr;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_projects, create_project))
         .routes(routes!(get_project, update_project, delete_project))
         .routes(routes!(restore_project))

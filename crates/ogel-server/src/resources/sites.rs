@@ -16,6 +16,7 @@ use crate::{
     pipeline::RequestContext,
     repository,
     responses::{self, SITES, SITES_AND_DOMAINS, Wish},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{
@@ -31,15 +32,14 @@ use ogel_api::{
 };
 use ogel_ghost::{SiteDoc, SiteFields};
 use ogel_store::{Entry, GhostObject, ObjectKind, ObjectOutcome};
-use std::sync::Arc;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use std::{fmt, sync::Arc};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create_site)).routes(routes!(update_site, delete_site))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(create_site)).routes(routes!(update_site, delete_site))
 }
 
-pub(crate) fn data_plane() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_sites)).routes(routes!(get_site))
+pub(crate) fn data_plane() -> Routes {
+    Routes::new().routes(routes!(list_sites)).routes(routes!(get_site))
 }
 
 fn wire(id: SiteId, project_id: ProjectId, document: SiteDoc<'_>) -> Site<'_> {
@@ -93,7 +93,8 @@ async fn list_sites(
     let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_page(state, caller.caller, query, context, at, after);
-    responses::answer(&app, wish, &access, SITES, format!("sites|{limit}|{last:?}"), read).await
+    responses::answer(&app, wish, &access, SITES, fmt::from_fn(move |f| write!(f, "sites|{limit}|{last:?}")), read)
+        .await
 }
 
 async fn read_page(
@@ -146,7 +147,7 @@ async fn get_site(
     context.meter(&access.project);
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_one(state, caller.caller, id, context, object, at);
-    responses::answer(&app, wish, &access, SITES, format!("site|{id}"), read).await
+    responses::answer(&app, wish, &access, SITES, fmt::from_fn(move |f| write!(f, "site|{id}")), read).await
 }
 
 async fn read_one(

@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     extract::{Json, NoParameters, Parameters, Query, Versioned},
     pipeline::IfMatch,
+    router::{Routes, routes},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -21,10 +22,9 @@ use ogel_api::{
     time::Timestamp,
     users::{UpdateUser, User},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(get_me, update_me, account::delete_account))
         .routes(routes!(account::export_account))
         .routes(routes!(get_own_audit_log))

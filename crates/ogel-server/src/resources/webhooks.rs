@@ -16,6 +16,7 @@ use crate::{
     hooks::{deliver, receiver},
     permissions::{Rule, rule},
     pipeline::{IfMatch, Made},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{extract::State, http::StatusCode};
@@ -29,13 +30,12 @@ use ogel_api::{
 use ogel_store::{PageRequest, Refusal, Viewer, WebhookChange};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Each costs a row per event.
 pub(super) const MOST_PER_ORGANIZATION: u32 = 20;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list_webhooks, create_webhook))
         .routes(routes!(get_webhook, update_webhook, delete_webhook))
         .routes(routes!(rotate_webhook_secret))

@@ -33,6 +33,22 @@ on_both! {
         assert_ne!(changed.headers["etag"], tag);
     }
 
+    async fn a_head_is_the_get_without_its_body(app: TestApp) {
+        let ada = app.sign_up("ada").await;
+        let project = ada.project("shop").await;
+        // On the thread that accepts, on the control plane, and with a parameter that is escaped.
+        for path in ["/version".to_owned(), "/users/me".to_owned(), format!("/projects/{}", project.replace('_', "%5F"))] {
+            let get = ada.get(&path).await;
+            let head = ada.send(ada.request(Method::HEAD, &path)).await;
+            assert_eq!((get.status.as_u16(), head.status.as_u16(), head.body), (200, 200, serde_json::Value::Null), "{path}");
+            for header in ["content-length", "content-type", "etag"] {
+                assert_eq!(get.headers[header], head.headers[header], "{header} of {path}");
+            }
+        }
+        let allowed = ada.send(ada.request(Method::DELETE, "/version")).await;
+        assert_eq!((allowed.status.as_u16(), &allowed.headers["allow"]), (405, &"GET,HEAD".parse().unwrap()));
+    }
+
     async fn a_trace_is_carried_on_and_every_request_has_an_id(app: TestApp) {
         let anonymous = app.anonymous();
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -5,6 +5,7 @@ use crate::{
     caller::{Allowed, Caller, scope},
     error::{Failure, Result},
     extract::{Json, Query},
+    router::{Routes, routes},
     secrets,
     state::App,
 };
@@ -14,10 +15,9 @@ use ogel_api::{
     error::{Error, ErrorCode},
 };
 use ogel_store::{DeviceLogin, DeviceStatus};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(get_device_login))
         .routes(routes!(approve_device_login))
         .routes(routes!(deny_device_login))

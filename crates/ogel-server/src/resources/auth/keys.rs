@@ -7,6 +7,7 @@ use crate::{
     extract::{Json, MaybeJson, NoParameters, Path, Query, invalid_field},
     pipeline::Made,
     resources::shared,
+    router::{Routes, routes},
     secrets,
     state::App,
 };
@@ -19,13 +20,9 @@ use ogel_api::{
     time::Timestamp,
 };
 use ogel_store::{KeyChange, NextSecret};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_own_api_key))
-        .routes(routes!(update_api_key))
-        .routes(routes!(rotate_api_key))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get_own_api_key)).routes(routes!(update_api_key)).routes(routes!(rotate_api_key))
 }
 
 /// The API key this is sent with: what it is, and what it may do.

@@ -10,6 +10,7 @@ use crate::{
     error::Failure,
     extract::{is_json, read_body},
     pipeline::RequestContext,
+    router::{Routes, routes},
     secrets,
     state::App,
     studio::{self, Opened},
@@ -33,7 +34,6 @@ use ogel_api::{
 use ogel_store::{Actor, DeviceLogin, DeviceStatus, NextTokens, Poll, Refreshed, Session, StoreError};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Where the confirmation page is.
 pub(crate) const DEVICE_PAGE: &str = "/device";
@@ -42,8 +42,8 @@ const TOKEN_TYPES: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", ACCESS_T
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(start_device_login))
         .routes(routes!(issue_token))
         .routes(routes!(revoke_token))

@@ -6,6 +6,7 @@ use crate::{
     extract::{Json, NoParameters, Path, Query},
     pipeline::RequestContext,
     resources::shared::{self, Paged},
+    router::{Routes, routes},
     state::App,
 };
 use axum::{
@@ -19,10 +20,9 @@ use ogel_api::{
     id::{IdError, SessionId},
 };
 use std::str::FromStr;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_sessions, delete_sessions)).routes(routes!(get_a_session, delete_session))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list_sessions, delete_sessions)).routes(routes!(get_a_session, delete_session))
 }
 
 /// The caller's logins that have not ended, newest first.

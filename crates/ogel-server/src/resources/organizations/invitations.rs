@@ -13,6 +13,7 @@ use crate::{
         auth,
         shared::{self, Paged, refused},
     },
+    router::{Routes, routes},
     secrets,
     state::App,
 };
@@ -23,7 +24,6 @@ use ogel_api::{
     organizations::{Invitation, InvitationList, NewInvitation, Organization, Role},
 };
 use ogel_store::{Mail, Refusal, Resent};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How long an invitation is good when nothing is said.
 const DAYS: u32 = 7;
@@ -225,6 +225,6 @@ async fn accept_invitation(
     Ok(Versioned(row.0.row_version, super::wire(&row)))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(accept_invitation))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(accept_invitation))
 }

@@ -4,21 +4,19 @@ use super::{Nothing, allowed};
 use crate::{
     caller::{Allowed, scope},
     error::{Failure, Result},
-    extract::{Json, MaybeJson, NoParameters, Path, Query, invalid_field},
+    extract::{Json, MaybeJson, NoParameters, Path, PathPair, Query},
     hooks::dispatch,
     permissions::rule,
     resources::shared::{self, Paged},
+    router::{Routes, routes},
     state::App,
     work,
 };
-use axum::{
-    extract::{FromRequestParts, RawPathParams, State},
-    http::{StatusCode, request::Parts},
-};
+use axum::{extract::State, http::StatusCode};
 use ogel_api::{
     admin::Queue,
     error::{Error, ErrorCode},
-    id::{EventId, IdError, WebhookDeliveryId, WebhookId},
+    id::{EventId, WebhookDeliveryId, WebhookId},
     webhooks::{
         WebhookAttempt, WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryList, WebhookDeliveryStatus,
         WebhookEventType,
@@ -26,33 +24,13 @@ use ogel_api::{
 };
 use ogel_store::NewDelivery;
 use serde_json::json;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(test_webhook))
         .routes(routes!(list_webhook_deliveries))
         .routes(routes!(get_webhook_delivery))
         .routes(routes!(redeliver_webhook_delivery))
-}
-
-/// A webhook and one of its deliveries.
-struct DeliveryPath(WebhookId, WebhookDeliveryId);
-
-impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Error::internal(error.to_string()))?;
-        let text = |name: &str| params.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
-        let invalid =
-            |location: &str, error: &IdError| invalid_field(ErrorCode::InvalidId, location, &error.to_string(), None);
-        let id = text("id").parse().map_err(|error| invalid("path.id", &error))?;
-        let delivery = text("delivery").parse().map_err(|error| invalid("path.delivery", &error))?;
-        Ok(Self(id, delivery))
-    }
 }
 
 fn wire(row: &ogel_store::WebhookDelivery) -> WebhookDelivery {
@@ -155,7 +133,7 @@ async fn list_webhook_deliveries(
 async fn get_webhook_delivery(
     State(app): State<App>,
     caller: Allowed<scope::WebhooksRead>,
-    DeliveryPath(id, delivery): DeliveryPath,
+    PathPair(id, delivery): PathPair<WebhookId, WebhookDeliveryId>,
     _: Query<NoParameters>,
 ) -> Result<Json<WebhookDeliveryDetail>> {
     allowed(&app, &caller.caller.viewer, id, rule::GET_WEBHOOK_DELIVERY).await?;
@@ -170,7 +148,7 @@ async fn get_webhook_delivery(
 async fn redeliver_webhook_delivery(
     State(app): State<App>,
     caller: Allowed<scope::WebhooksWrite>,
-    DeliveryPath(id, delivery): DeliveryPath,
+    PathPair(id, delivery): PathPair<WebhookId, WebhookDeliveryId>,
     _: Query<NoParameters>,
     _: MaybeJson<Nothing>,
 ) -> Result<(StatusCode, Json<WebhookDelivery>)> {

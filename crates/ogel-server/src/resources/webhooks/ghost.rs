@@ -9,6 +9,7 @@ use crate::{
         signature::{self, Refused},
     },
     responses::{self, SITES_AND_DOMAINS},
+    router::{Routes, routes},
     state::App,
     tracker,
 };
@@ -24,7 +25,6 @@ use ogel_api::{
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Events are some hundred bytes.
 const LARGEST: usize = 64 << 10;
@@ -33,8 +33,8 @@ const REMEMBERED: TimeDelta = TimeDelta::days(7);
 /// How long one event may wait for Ghost; it gives up on us after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(receive_ghost_event))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(receive_ghost_event))
 }
 
 /// What Ghost says, as far as it is used: what became of the deployment is asked, not believed.
