@@ -178,6 +178,9 @@ pub(crate) fn plans_without_quotas(ogeld: &Path, folder: &Path) -> Result<String
         Some((limit, _)) if ["deployments_per_day", "concurrent_builds"].contains(&limit.trim()) => {
             format!("{limit}= 0\n")
         }
+        Some((metered, _)) if ["usage.deployments", "usage.buildSeconds"].contains(&metered.trim()) => {
+            format!("{metered}= {{ included = 1_000_000_000 }}\n")
+        }
         _ => format!("{line}\n"),
     });
     let path = folder.join("plans.toml");
