@@ -107,14 +107,11 @@ impl Share {
     }
 
     fn full(&self, ask: Ask) -> Option<Decision> {
-        let until = self.full_until.load(Ordering::Relaxed);
-        // A limit that was raised meanwhile may have room.
-        (until > ask.now_ms && self.full_under.load(Ordering::Relaxed) >= ask.limit).then(|| Decision {
-            allowed: false,
-            limit: ask.limit,
-            remaining: 0,
-            reset_ms: until - ask.now_ms,
-        })
+        let reset_ms = self.full_until.load(Ordering::Relaxed).saturating_sub(ask.now_ms);
+        // No window is full for longer than two of its length: that was said by a clock that has been set back since. And a
+        // limit that was raised meanwhile may have room.
+        let holds = (1..=2 * ask.length_ms).contains(&reset_ms) && self.full_under.load(Ordering::Relaxed) >= ask.limit;
+        holds.then_some(Decision { allowed: false, limit: ask.limit, remaining: 0, reset_ms })
     }
 
     fn admitted(&self, ask: Ask, left: u32) -> Together {
@@ -234,5 +231,19 @@ impl Share {
             // one window.
             let _ = redis.lease(&share.lease(then, -i64::from(left), 0)).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_up() {
+        let ask = Ask { now_ms: 3_600_000, length_ms: 10_000, limit: 20, strict: false };
+        let share = Share::new("key");
+        share.hear(ask, 2, 0, 20, 20);
+        assert!(share.full(ask).is_some_and(|refused| refused.reset_ms <= 2 * ask.length_ms));
+        assert!(share.full(Ask { now_ms: 0, ..ask }).is_none());
     }
 }
