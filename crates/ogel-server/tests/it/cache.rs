@@ -10,7 +10,7 @@ use crate::{
 use http::Method;
 use ogel_api::organizations::Role;
 use ogel_server::{config::Config, world::Entropy};
-use ogel_testkit::{Answer, Api, Database, Repository, TestApp, eventually};
+use ogel_testkit::{Answer, Api, Database, Replica, Repository, TestApp, eventually};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -244,15 +244,30 @@ async fn many_who_ask_at_once_ask_ghost_once() {
     app.stop().await;
 }
 
+/// Two that share a Redis and a database, and somebody with a project who speaks to both.
+struct TwoReplicas {
+    app: TestApp,
+    other: Replica,
+    ada: Api,
+    there: Api,
+    project: String,
+}
+
+impl TwoReplicas {
+    async fn start() -> Self {
+        let app = shared_with(Database::Postgres, with_cache).await;
+        let other = app.replica().await;
+        connected(&app.app).await;
+        connected(&other.app).await;
+        let ada = app.sign_up("ada").await;
+        let (there, project) = (other.api(&ada), ada.project("shop").await);
+        Self { app, other, ada, there, project }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_at_one_replica_shows_at_the_other_at_once_with_its_token_and_soon_without() {
-    let app = shared_with(Database::Postgres, with_cache).await;
-    let other = app.replica().await;
-    connected(&app.app).await;
-    connected(&other.app).await;
-    let ada = app.sign_up("ada").await;
-    let ada_there = other.api(&ada);
-    let project = ada.project("shop").await;
+    let TwoReplicas { app, other, ada, there: ada_there, project } = TwoReplicas::start().await;
     let site = make(&ada, &project, "web", json!({})).await;
     let path = format!("/sites/{}", text(&site["id"]));
     // What one replica has read, the other finds in Redis.
@@ -281,13 +296,7 @@ async fn a_write_at_one_replica_shows_at_the_other_at_once_with_its_token_and_so
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_to_a_deployment_at_one_replica_shows_at_the_other() {
-    let app = shared_with(Database::Postgres, with_cache).await;
-    let other = app.replica().await;
-    connected(&app.app).await;
-    connected(&other.app).await;
-    let ada = app.sign_up("ada").await;
-    let there = other.api(&ada);
-    let project = ada.project("shop").await;
+    let TwoReplicas { app, other, ada, there, project } = TwoReplicas::start().await;
     let repository = Repository::of_a_page("x");
     let mut paths = Vec::new();
     for _ in 0..2 {
@@ -321,13 +330,7 @@ async fn what_happens_to_a_deployment_at_one_replica_shows_at_the_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_to_one_deployment_ends_its_answers_at_both_replicas_and_no_others() {
-    let app = shared_with(Database::Postgres, with_cache).await;
-    let other = app.replica().await;
-    connected(&app.app).await;
-    connected(&other.app).await;
-    let ada = app.sign_up("ada").await;
-    let there = other.api(&ada);
-    let project = ada.project("shop").await;
+    let TwoReplicas { app, other, ada, there, project } = TwoReplicas::start().await;
     let repository = Repository::of_a_page("x");
     let mut quiet = Vec::new();
     let mut last = json!(null);
@@ -374,14 +377,8 @@ async fn what_happens_to_one_deployment_ends_its_answers_at_both_replicas_and_no
 /// A build that ends is no change of ours, and yet no replica goes on showing what was before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ghost_says_to_one_replica_ends_what_another_has_kept() {
-    let app = shared_with(Database::Postgres, with_cache).await;
-    let other = app.replica().await;
-    connected(&app.app).await;
-    connected(&other.app).await;
+    let TwoReplicas { app, other, ada, there, project } = TwoReplicas::start().await;
     app.listen_to_ghost();
-    let ada = app.sign_up("ada").await;
-    let there = other.api(&ada);
-    let project = ada.project("shop").await;
     let list = format!("/sites?projectId={project}");
     let repository = ogel_testkit::Repository::of_a_page("x");
     let mut quick = 0;
