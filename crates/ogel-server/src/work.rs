@@ -289,9 +289,8 @@ async fn step<D: Doer>(app: &App, doer: &mut D, job: &Job) -> Option<Duration> {
         let now = app.world.now();
         let (pause, written) = match &outcome {
             Outcome::Done => (None, app.store.finish_job(job).await),
-            Outcome::Later(pause) if app.shutdown.is_cancelled() => {
-                (None, app.store.put_back(job, now + (*pause).min(GRACE), None).await)
-            }
+            // Whatever the step would have waited for: nobody here does any more, and others need not.
+            Outcome::Later(_) if app.shutdown.is_cancelled() => (None, app.store.put_back(job, now, None).await),
             Outcome::Later(pause) => (Some(*pause), app.store.put_back(job, due(now, *pause), None).await),
             Outcome::Failed(failure) => {
                 let error = describe(failure);
