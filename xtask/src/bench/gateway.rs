@@ -187,6 +187,12 @@ impl Gateway {
         }
     }
 
+    /// One of [`ROUTES`], with all that `account` sends there.
+    pub(crate) fn at(&self, route: &Route, name: &str, account: &Account, note: &'static str) -> Target {
+        let target = self.target(name, &route.path(&account.project), account, note);
+        Target { headers: route.headers(account), ..target }
+    }
+
     /// Whether this build answers the route at all.
     pub(crate) fn answers(&self, route: &Route, account: &Account) -> Result<bool> {
         let (path, headers) = (route.path(&account.project), route.headers(account));

@@ -63,12 +63,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     };
     let note =
         |route: &Route| if route.proxied { "key looked up, limits, trace, metrics, access log" } else { "no upstream" };
-    let ours = routes.iter().map(|route| {
-        let name = format!("ogeld, {}", route.name);
-        let mut target = gateway.target(&name, &route.path(&account.project), &account, note(route));
-        target.headers = route.headers(&account);
-        (*route, target)
-    });
+    let ours = routes
+        .iter()
+        .map(|route| (*route, gateway.at(route, &format!("ogeld, {}", route.name), &account, note(route))));
     let ours: Vec<_> = ours.collect();
     let others = std::iter::once(direct).chain(peers.iter().map(|peer| peer.target(path)));
     let mut rows: Vec<Row> = others.chain(ours.iter().map(|(_, target)| target.clone())).map(Row::new).collect();

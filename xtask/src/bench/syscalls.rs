@@ -27,12 +27,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let (routes, notes) = bench.routes(&gateway, &account)?;
     let peer = peers::start(YARDSTICK, &bench.folder.0, bench.upstream.address)?;
     let mut targets = vec![peer.target("/v1/anything")];
-    targets.extend(routes.iter().map(|route| {
-        let name = format!("ogeld, {}", route.name);
-        let mut target = gateway.target(&name, &route.path(&account.project), &account, "");
-        target.headers = route.headers(&account);
-        target
-    }));
+    targets.extend(routes.iter().map(|route| gateway.at(route, &format!("ogeld, {}", route.name), &account, "")));
 
     let mut columns = vec!["gateway"];
     columns.extend(KINDS.iter().map(|(kind, _)| *kind));

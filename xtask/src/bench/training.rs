@@ -15,8 +15,7 @@ pub(crate) fn train(ogeld: &Path) -> Result {
     let bench = Bench::start(&options, ogeld.to_owned())?;
     let (gateway, account) = bench.gateway("training")?;
     for route in bench.routes(&gateway, &account)?.0 {
-        let mut target = gateway.target(route.name, &route.path(&account.project), &account, "");
-        target.headers = route.headers(&account);
+        let target = gateway.at(route, route.name, &account, "");
         for connections in [CONNECTIONS, 1] {
             target.wrk(connections, SECONDS, None)?;
         }

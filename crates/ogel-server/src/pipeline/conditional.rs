@@ -4,13 +4,11 @@
 use crate::header_text::HeaderText;
 use arrayvec::ArrayString;
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{FromRequestParts, Request},
     http::{HeaderValue, Method, Response, StatusCode, header, request::Parts},
     response::IntoResponse as _,
 };
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use ogel_store::Expected;
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
@@ -86,30 +84,26 @@ where
     let (mut parts, mut body) = response.into_parts();
     let tag = match parts.headers.get(header::ETAG) {
         // What was kept has been hashed before.
-        Some(known) => Some(known.clone()),
+        Some(known) => known.clone(),
         None => {
-            let Some(bytes) = in_memory(body).await else {
+            let Ok(bytes) = to_bytes(body, LARGEST as usize).await else {
                 let lost = ogel_api::error::Error::internal("an answer in memory could not be read");
                 return crate::error::Failure::from(lost).into_response();
             };
-            let hash = hash_of(&bytes);
-            body = Body::from(bytes);
-            let mut text = HeaderText::default();
-            match version {
-                Some(Version(version)) => text.add(&format!("\"v{version}.")),
-                None => text.add("\""),
+            let tag = match version {
+                Some(Version(version)) => format!("\"v{version}.{}\"", hash_of(&bytes)),
+                None => tag_of(&bytes),
             };
-            Some(text.add(&hash).add("\"").value())
+            body = Body::from(bytes);
+            HeaderText::default().add(&tag).value()
         }
     };
     let matches = is_read
         && wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|list| {
             let mut asked = list.split(',').map(|one| one.trim().trim_start_matches("W/"));
-            asked.any(|one| one == "*" || tag.as_ref().is_some_and(|tag| one == tag))
+            asked.any(|one| one == "*" || one == tag)
         });
-    if let Some(tag) = tag {
-        parts.headers.insert(header::ETAG, tag);
-    }
+    parts.headers.insert(header::ETAG, tag);
     // What one caller may see is nobody else's to keep.
     parts.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     if matches {
@@ -119,17 +113,4 @@ where
         return Response::from_parts(parts, Body::empty());
     }
     Response::from_parts(parts, body)
-}
-
-/// A body that is there, most often in one piece, which is then not copied.
-async fn in_memory(mut body: Body) -> Option<Bytes> {
-    let mut whole = Bytes::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST as usize {
-            return None;
-        }
-        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
-    }
-    Some(whole)
 }
