@@ -36,7 +36,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
         compiler.build(workspace, &folder.join("counting"), &format!("-Cprofile-generate={}", raw.display()))?;
     let profile = folder.join(format!("{:016x}.profdata", hash(&counting)?));
     if !profile.is_file() {
-        println!("running it under load (about a minute)");
+        println!("running it under load (a few minutes)");
         std::fs::remove_dir_all(&raw).or_else(absent_is_fine).map_err(|error| error.to_string())?;
         bench::train(&counting)?;
         let unfinished = profile.with_extension("unfinished");

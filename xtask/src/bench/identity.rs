@@ -53,6 +53,17 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     Ok(vec![costs.section, mints, logins])
 }
 
+/// What people send who call, for `cargo xtask release`; nobody's session of Studio's, so that no package of Studio's is needed.
+pub(super) fn train(bench: &Bench<'_>) -> Result {
+    let gateway = studio::tokens_plan(bench).start("identity", &[])?;
+    let mut kinds = ours::kinds(&gateway, CALLERS)?;
+    kinds.push(studio::unreadable_kind());
+    for kind in kinds {
+        cpu_of(&gateway, &mut gateway.connect()?, &kind.lines, bench.options.size(20_000, 3_000))?;
+    }
+    logins::measure(bench).map(drop)
+}
+
 /// The table of costs.
 struct Costs {
     section: Section,

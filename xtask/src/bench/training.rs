@@ -4,13 +4,15 @@ use std::path::Path;
 
 use super::load::CONNECTIONS;
 use super::options::Options;
-use super::{Bench, Result, protocols};
+use super::{Bench, Result, chunks, identity, protocols, transfer};
 
 /// Of each kind of request.
 const SECONDS: u64 = 3;
 
 pub(crate) fn train(ogeld: &Path) -> Result {
     let mut options = Options::parse(&[])?;
+    // Little of each kind: a counter needs to see what runs, not for how long.
+    options.quick = true;
     (options.rounds, options.seconds) = (1, SECONDS);
     let bench = Bench::start(&options, ogeld.to_owned())?;
     let (gateway, account) = bench.gateway("training")?;
@@ -20,6 +22,8 @@ pub(crate) fn train(ogeld: &Path) -> Result {
             target.wrk(connections, SECONDS, None)?;
         }
     }
-    protocols::measure(&bench)?;
-    Ok(())
+    for measure in [protocols::measure, transfer::measure, chunks::measure] {
+        measure(&bench)?;
+    }
+    identity::train(&bench)
 }

@@ -1,25 +1,29 @@
 //! Fifty people log in at once, again and again, while requests are passed on: how long a login takes, and what the others notice.
 //!
-//! A password costs a core for tens of milliseconds. Requests that are passed on come at a fixed rate that leaves the machine time, so
-//! what they wait for is the gateway's threads and not their own crowd. Then as many come as the machine can serve and more, so that no
-//! core is ever idle: logins still have to end.
+//! A password costs a core for some ten milliseconds. Requests that are passed on come at a fixed rate that leaves the machine time, so
+//! what they wait for is the gateway's threads and not their own crowd. A login also reads and writes a database and wakes its caller,
+//! as any call does; so as many programs have their tokens renewed, which is a login without a password, and what is left of the
+//! difference is the passwords'. Then as many requests come as the machine can serve and more, so that no core is ever idle: logins
+//! still have to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::super::gateway::Gateway;
 use super::super::load::{median, quantile};
 use super::super::report::{Section, figure};
 use super::super::{Bench, Result};
 use super::{CALLERS, ours};
-use crate::http::Connection;
+use crate::http::{Connection, bearer};
 
 /// Passed on, one after the other, over each of so many connections.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: u32 = 4;
 /// Between two requests of a connection.
 const PACE: Duration = Duration::from_millis(5);
-/// What the slowest hundredth may wait longer: less than a thread that hashes keeps a core from who wakes up there.
+/// What the slowest hundredth may wait longer than beside as many calls without a password, which takes a core for ten.
 const MORE_MS: f64 = 0.5;
 /// A login that takes longer than this has lost its person.
 const LOGIN_MS: f64 = 5_000.0;
@@ -35,18 +39,26 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let path = super::super::main_route(&bench.routes(&gateway, &account)?.0)?.path(&account.project);
     let key = [account.key.clone()];
     let mut connection = gateway.connect()?;
+    let mut programs = Vec::new();
     for person in 0..CALLERS {
-        ours::sign_up(&mut connection, &email(person))?;
+        let person = bearer(&ours::sign_up(&mut connection, &email(person))?);
+        programs.push(ours::let_in(&mut connection, &person)?);
     }
     let time = Duration::from_secs(bench.options.seconds.max(3));
     let rounds = bench.options.rounds;
     let (mut alone, mut beside, mut logins) = (Times::default(), Times::default(), Times::default());
+    let (mut beside_renewals, mut renewals) = (Times::default(), Times::default());
     let (mut crowded, mut late) = (Times::default(), Times::default());
     for _ in 0..rounds {
         alone.round(passed_on(&gateway, &path, &key, time)?, time);
         let (passed, logged_in) = with_logins(&gateway, || passed_on(&gateway, &path, &key, time))?;
         beside.round(passed, time);
+        let pace = time * u32::try_from(CALLERS).unwrap_or(1) / u32::try_from(logged_in.len()).unwrap_or(1);
         logins.round(logged_in, time);
+        let (passed, renewed) =
+            with_renewals(&gateway, &mut programs, pace, || passed_on(&gateway, &path, &key, time))?;
+        beside_renewals.round(passed, time);
+        renewals.round(renewed, time);
         let (passed, logged_in) = with_logins(&gateway, || crowd(&gateway, &path, &key))?;
         crowded.round(passed, BUSY);
         late.round(logged_in, BUSY);
@@ -55,10 +67,13 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
         format!("{CALLERS} people log in at once, again and again, while requests are passed on"),
         &["", "per second", "p50 ms", "p99 ms"],
     );
-    let [before, meanwhile, login, busy] = [&alone, &beside, &logins, &late].map(|times| median(times.p99.clone()));
+    let p99 = |times: &Times| median(times.p99.clone());
+    let (more, login, busy) = (p99(&beside) - p99(&beside_renewals), p99(&logins), p99(&late));
     for (name, times) in [
         ("passed on, nobody logs in", alone),
-        ("passed on meanwhile", beside),
+        ("passed on while programs renew their tokens", beside_renewals),
+        ("renewal", renewals),
+        ("passed on while people log in", beside),
         ("login", logins),
         ("passed on as fast as it goes, meanwhile", crowded),
         ("login on a machine that is never idle", late),
@@ -66,7 +81,12 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
         let cells = [times.rate, times.p50, times.p99].map(|values| figure(median(values)));
         section.row([vec![name.to_owned()], cells.to_vec()].concat());
     }
-    section.at_most("p99 of what is passed on, more than alone", meanwhile - before, MORE_MS, "ms");
+    section.at_most(
+        "p99 of what is passed on, more while people log in than while programs renew",
+        more,
+        MORE_MS,
+        "ms",
+    );
     section.at_most("p99 of a login", login, LOGIN_MS, "ms");
     section.at_most("p99 of a login on a machine that is never idle", busy, BUSY_LOGIN_MS, "ms");
     section.note(format!(
@@ -74,6 +94,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
         PACE.as_millis(),
         time.as_secs()
     ));
+    section.note("renewals: as many a second as there were logins, of fifty programs; all that a login does but for the password");
     section.note(format!(
         "as fast as it goes: {CROWD} connections, one request behind the other, for {} s",
         BUSY.as_secs()
@@ -104,10 +125,12 @@ fn email(person: usize) -> String {
 
 /// How long each request took, in milliseconds, counted from when it was due.
 fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> Result<Vec<f64>> {
-    let one = || -> Result<Vec<f64>> {
+    let begun = Instant::now();
+    // Evenly spread: four at the same moment would wait for one another.
+    let one = |number: u32| -> Result<Vec<f64>> {
         let mut connection = gateway.connect()?;
-        let (start, mut times) = (Instant::now(), Vec::new());
-        while start.elapsed() < time {
+        let (start, mut times) = (begun + PACE * number / CONNECTIONS, Vec::new());
+        while begun.elapsed() < time {
             let due = start + PACE * u32::try_from(times.len()).map_err(|error| error.to_string())?;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let (status, _) = connection.call("GET", path, key, &[])?;
@@ -119,7 +142,7 @@ fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> R
         Ok(times)
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(one)).collect();
+        let threads: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || one(number))).collect();
         joined(threads)
     })
 }
@@ -164,6 +187,51 @@ fn with_logins(gateway: &Gateway, others: impl FnOnce() -> Result<Vec<f64>>) -> 
         is_over.store(true, Ordering::Relaxed);
         Ok((passed?, joined(people)?))
     })
+}
+
+/// `others` while each program has its tokens renewed once in `pace`; and how long that took, each time.
+fn with_renewals(
+    gateway: &Gateway,
+    programs: &mut [Value],
+    pace: Duration,
+    others: impl FnOnce() -> Result<Vec<f64>>,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let is_over = AtomicBool::new(false);
+    let is_over = &is_over;
+    // Evenly: a login ends when its password's turn has come.
+    let count = u32::try_from(programs.len()).unwrap_or(1);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let program = |(number, tokens)| {
+            let first = start + pace * number / count;
+            scope.spawn(move || renewals(gateway, tokens, first, pace, is_over))
+        };
+        let programs = (0..).zip(programs).map(program).collect();
+        let passed = others();
+        is_over.store(true, Ordering::Relaxed);
+        Ok((passed?, joined(programs)?))
+    })
+}
+
+fn renewals(
+    gateway: &Gateway,
+    tokens: &mut Value,
+    first: Instant,
+    pace: Duration,
+    is_over: &AtomicBool,
+) -> Result<Vec<f64>> {
+    let mut connection = gateway.connect()?;
+    let (mut due, mut times) = (first, Vec::new());
+    loop {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if is_over.load(Ordering::Relaxed) {
+            return Ok(times);
+        }
+        let begun = Instant::now();
+        *tokens = ours::renew(&mut connection, tokens)?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        due += pace;
+    }
 }
 
 fn joined(threads: Vec<thread::ScopedJoinHandle<'_, Result<Vec<f64>>>>) -> Result<Vec<f64>> {

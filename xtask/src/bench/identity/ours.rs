@@ -22,7 +22,8 @@ pub(super) fn kinds(gateway: &Gateway, count: usize) -> Result<Vec<Kind>> {
     let cookies =
         each(&mut |connection, person| Ok(format!("Cookie: ogel_session={}", log_in(connection, &email(person))?)))?;
     let bearers = each(&mut |connection, person| Ok(bearer(&log_in(connection, &email(person))?)))?;
-    let programs = each(&mut |connection, person| let_in(connection, &people[person]))?;
+    let programs =
+        each(&mut |connection, person| Ok(bearer(text(&let_in(connection, &people[person])?, "/access_token")?)))?;
     let keys = each(&mut |connection, person| key(connection, &people[person]))?;
     Ok(vec![
         Kind { name: "session, cookie", lines: cookies },
@@ -49,8 +50,8 @@ pub(super) fn log_in(connection: &mut Connection, email: &str) -> Result<String>
     Ok(text(&answer, "/session/token")?.to_owned())
 }
 
-/// A program that `person` lets in on another device.
-fn let_in(connection: &mut Connection, person: &str) -> Result<String> {
+/// The tokens of a program that `person`, an `Authorization` line, lets in on another device.
+pub(super) fn let_in(connection: &mut Connection, person: &str) -> Result<Value> {
     let mut post = |path: &str, body: &Value| connection.json("POST", path, &[], Some(body));
     let code = post("/api/v2/auth/device/code", &json!({ "client_id": "bench" }))?;
     let decision = json!({ "userCode": text(&code, "/user_code")? }).to_string();
@@ -61,8 +62,13 @@ fn let_in(connection: &mut Connection, person: &str) -> Result<String> {
     }
     let asked =
         json!({ "grant_type": DEVICE_GRANT, "client_id": "bench", "device_code": text(&code, "/device_code")? });
-    let tokens = connection.json("POST", "/api/v2/auth/token", &[], Some(&asked))?;
-    Ok(bearer(text(&tokens, "/access_token")?))
+    connection.json("POST", "/api/v2/auth/token", &[], Some(&asked))
+}
+
+/// The next tokens of a program: all that a login does, but no password.
+pub(super) fn renew(connection: &mut Connection, tokens: &Value) -> Result<Value> {
+    let asked = json!({ "grant_type": "refresh_token", "client_id": "bench", "refresh_token": text(tokens, "/refresh_token")? });
+    connection.json("POST", "/api/v2/auth/token", &[], Some(&asked))
 }
 
 fn key(connection: &mut Connection, person: &str) -> Result<String> {

@@ -49,6 +49,22 @@ pub(super) fn token_kinds(gateway: &Gateway, folder: &Path, count: usize) -> Res
     SHAPES.iter().map(kind).collect()
 }
 
+/// Cookies that are as long as a session in one piece and in three, and that no key of ours opens.
+pub(super) fn unreadable_kind() -> Kind {
+    const HEADER: &str = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0";
+    let nonce = "A".repeat(22);
+    let tag = "A".repeat(43);
+    let token = |length: usize| format!("{HEADER}..{nonce}.{}.{tag}", "A".repeat(length));
+    let whole = format!("Cookie: authjs.session-token={}", token(400));
+    let pieces: Vec<String> = token(9_000)
+        .as_bytes()
+        .chunks(3_900)
+        .enumerate()
+        .map(|(n, piece)| format!("authjs.session-token.{n}={}", String::from_utf8_lossy(piece)))
+        .collect();
+    Kind { name: "a session that cannot be read", lines: vec![whole, format!("Cookie: {}", pieces.join("; "))] }
+}
+
 /// The first credential of each person makes their account, which is no part of what is measured.
 fn acquainted(gateway: &Gateway, name: &'static str, mut lines: Vec<String>) -> Result<Kind> {
     let mut connection = gateway.connect()?;
