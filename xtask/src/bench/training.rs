@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::load::CONNECTIONS;
 use super::options::Options;
-use super::{Bench, Result, chunks, identity, protocols, transfer};
+use super::{Bench, Result, chunks, growth, identity, protocols, transfer};
 
 /// Of each kind of request.
 const SECONDS: u64 = 3;
@@ -22,7 +22,7 @@ pub(crate) fn train(ogeld: &Path) -> Result {
             target.wrk(connections, SECONDS, None)?;
         }
     }
-    for measure in [protocols::measure, transfer::measure, chunks::measure] {
+    for measure in [protocols::measure, growth::measure, transfer::measure, chunks::measure] {
         measure(&bench)?;
     }
     identity::train(&bench)

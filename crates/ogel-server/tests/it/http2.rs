@@ -148,6 +148,10 @@ async fn a_body_over_the_limit_and_one_that_does_not_come_are_refused() {
     let answer = client.send(Method::POST, "/x", Full::new(Bytes::from(vec![0; 2000])).boxed()).await;
     assert_eq!(answer.status(), 413);
     assert!(studio.heads().is_empty());
+    // Whose length is not announced, so that it is over the limit only when most of it has come.
+    let pieces = futures_util::stream::iter((0..20).map(|_| Ok(Frame::data(Bytes::from_static(&[1; 100])))));
+    let answer = client.send(Method::POST, "/x", StreamBody::new(pieces).boxed()).await;
+    assert_eq!(answer.status(), 413);
     let (say, said) = mpsc::channel::<Bytes>(1);
     let pieces = futures_util::stream::unfold(said, async |mut said| Some((Ok(Frame::data(said.recv().await?)), said)));
     say.send(Bytes::from_static(b"a beginning")).await.unwrap();
