@@ -7,13 +7,12 @@
 use crate::{
     caller::Caller,
     error::Failure,
-    identities::{Identities, KEPT, Version},
+    identities::{Identities, Version},
+    memory::Memory,
     secrets::TokenHash,
 };
 use ogel_api::id::UserId;
-use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
     future::Future,
     pin::pin,
     sync::Arc,
@@ -29,8 +28,6 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(80);
 const SPREAD: Duration = Duration::from_secs(30);
 /// How long somebody is remembered whose session is a row of Studio's: nothing tells us when Studio removes it.
 const ROW_KEPT: Duration = Duration::from_secs(2);
-/// Callers one thread remembers.
-const MOST: usize = 8192;
 
 /// What many threads share.
 pub struct Callers {
@@ -81,14 +78,12 @@ impl Callers {
     }
 }
 
-/// What one thread remembers. The lock is that thread's alone.
+/// What one thread remembers.
 #[derive(Default)]
-pub(crate) struct ThreadCallers(Mutex<HashMap<TokenHash, Known>>);
+pub(crate) struct ThreadCallers(Memory<TokenHash, Known>);
 
 struct Known {
     caller: Arc<Caller>,
-    since: Instant,
-    asked: Version,
     asking: bool,
 }
 
@@ -102,36 +97,27 @@ pub(crate) enum Remembered {
 
 impl ThreadCallers {
     pub(crate) fn get(&self, hash: &TokenHash, identities: &Identities, now: Instant) -> Remembered {
-        let mut known = self.0.lock();
-        let Some(entry) = known.get_mut(hash) else { return Remembered::Nothing };
-        let age = now.saturating_duration_since(entry.since);
-        let holds = identities.holds(entry.asked, &[entry.caller.user.id.0]);
-        let is_row = entry.caller.studio.as_ref().is_some_and(|studio| studio.is_row);
-        let Some(asked) = holds.filter(|_| age < if is_row { ROW_KEPT } else { KEPT }) else {
-            known.remove(hash);
-            return Remembered::Nothing;
-        };
-        entry.asked = asked;
-        if age >= ASK_AGAIN_AFTER + SPREAD * u32::from(hash[0]) / 256 && !entry.asking {
-            entry.asking = true;
-            return Remembered::Aging(entry.caller.clone());
-        }
-        Remembered::Fresh(entry.caller.clone())
+        let subjects = |known: &Known| [known.caller.user.id.0];
+        let found = self.0.get(hash, (identities, now), subjects, |known, age| {
+            let is_row = known.caller.studio.as_ref().is_some_and(|studio| studio.is_row);
+            if is_row && age >= ROW_KEPT {
+                return None;
+            }
+            if age >= ASK_AGAIN_AFTER + SPREAD * u32::from(hash[0]) / 256 && !known.asking {
+                known.asking = true;
+                return Some(Remembered::Aging(known.caller.clone()));
+            }
+            Some(Remembered::Fresh(known.caller.clone()))
+        });
+        found.unwrap_or(Remembered::Nothing)
     }
 
     /// `asked` is the version from before the database was asked.
     pub(crate) fn put(&self, hash: TokenHash, caller: Arc<Caller>, asked: Version, now: Instant) {
-        let mut known = self.0.lock();
-        if known.len() >= MOST && !known.contains_key(&hash) {
-            known.retain(|_, entry| now.saturating_duration_since(entry.since) < KEPT);
-            if known.len() >= MOST {
-                known.clear();
-            }
-        }
-        known.insert(hash, Known { caller, since: now, asked, asking: false });
+        self.0.put(hash, Known { caller, asking: false }, asked, now);
     }
 
     pub(crate) fn remove(&self, hash: &TokenHash) {
-        self.0.lock().remove(hash);
+        self.0.remove(hash);
     }
 }

@@ -45,6 +45,7 @@ pub mod limits_cli;
 pub mod logs;
 pub mod lone_ghost;
 mod mail;
+mod memory;
 pub mod metrics;
 pub mod objects;
 pub mod openapi;

@@ -5,7 +5,7 @@ use crate::{
     access::{self, Access},
     caller::Caller,
     error::Result,
-    state::App,
+    pipeline::RequestContext,
 };
 use moka::sync::Cache;
 use ogel_api::{
@@ -24,24 +24,25 @@ impl Default for Places {
 }
 
 /// The project of the deployment as the caller sees it, or 404.
-pub(crate) async fn of_deployment(app: &App, caller: &Caller, id: DeploymentId) -> Result<Arc<Access>> {
-    let state = app.clone();
-    of(app, caller, "deployment", id, async move { state.store.deployment_for_follower(id).await }).await
+pub(crate) async fn of_deployment(context: &RequestContext, caller: &Caller, id: DeploymentId) -> Result<Arc<Access>> {
+    let state = context.core.app.clone();
+    of(context, caller, "deployment", id, async move { state.store.deployment_for_follower(id).await }).await
 }
 
 /// The project of the build as the caller sees it, or 404.
-pub(crate) async fn of_build(app: &App, caller: &Caller, id: BuildId) -> Result<Arc<Access>> {
-    let state = app.clone();
-    of(app, caller, "build", id, async move { state.store.deployment_of_build(id).await }).await
+pub(crate) async fn of_build(context: &RequestContext, caller: &Caller, id: BuildId) -> Result<Arc<Access>> {
+    let state = context.core.app.clone();
+    of(context, caller, "build", id, async move { state.store.deployment_of_build(id).await }).await
 }
 
 async fn of(
-    app: &App,
+    context: &RequestContext,
     caller: &Caller,
     noun: &str,
     id: impl Id,
     find: impl Future<Output = Result<Option<ogel_store::Deployment>, ogel_store::StoreError>> + Send + 'static,
 ) -> Result<Arc<Access>> {
+    let app = &context.core.app;
     let project = match app.places.0.get(&id.uuid()) {
         Some(project) => project,
         None => {
@@ -51,5 +52,5 @@ async fn of(
             project
         }
     };
-    access::of_thing(app, caller, project, noun, id).await
+    access::of_thing(context, caller, project, noun, id).await
 }

@@ -4,7 +4,6 @@
 //! owns the database's and Ghost's connections. [`App::on_control`] is the only way from one to the other.
 
 use crate::{
-    access::Accesses,
     access_log::AccessLog,
     billing::metering::Metering,
     bridge::Bridge,
@@ -74,8 +73,6 @@ pub struct AppState {
     /// This process's share of the work that outlives it.
     pub work: Work,
     pub callers: Callers,
-    /// Who may do what in which project.
-    pub accesses: Accesses,
     /// Which of Ghost's sites and domains has which id of ours.
     pub objects: Objects,
     /// Which project deployments and builds are in.
@@ -170,7 +167,6 @@ impl AppState {
             metering: Metering::new(world.uuid()),
             counters: Mutex::default(),
             leaving: AtomicBool::new(false),
-            accesses: Accesses::new(identities.clone()),
             identities,
             objects: Objects::default(),
             places: Places::default(),

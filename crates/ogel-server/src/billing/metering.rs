@@ -9,6 +9,7 @@ use crate::{config::Billing, state::App};
 use axum::body::Body;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use http_body::{Body as _, Frame, SizeHint};
 use ogel_api::{
     billing::Metric,
@@ -45,7 +46,7 @@ impl Amounts {
     }
 }
 
-type Batch = HashMap<Payer, Amounts>;
+type Batch = HashMap<Payer, Amounts, RandomState>;
 
 /// How often a thread hands over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
@@ -87,7 +88,9 @@ impl ThreadUsage {
             return;
         }
         if let Ok(place) = self.to.try_reserve() {
-            place.send(std::mem::take(&mut *counted));
+            // As many are counted in the next second, mostly.
+            let next = Batch::with_capacity_and_hasher(counted.len(), RandomState::default());
+            place.send(std::mem::replace(&mut *counted, next));
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Nothing here is shared with another thread but by being read at a scrape; the locks inside are never contended.
 
 use crate::{
-    access_log, billing::metering::ThreadUsage, callers::ThreadCallers, metrics::Counters, state::App, world::Entropy,
+    access::ThreadAccesses, access_log, billing::metering::ThreadUsage, callers::ThreadCallers, metrics::Counters,
+    state::App, world::Entropy,
 };
 use ogel_ghost::Ghost;
 use ogel_proxy::Upstream;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     /// What its answers count for billing.
     pub(crate) usage: Arc<ThreadUsage>,
     pub(crate) callers: ThreadCallers,
+    pub(crate) accesses: ThreadAccesses,
     /// Says that we stop. The thread's own, because each connection waits for it.
     pub(crate) shutdown: CancellationToken,
     /// For ids, which need to be distinct and not secret: a system call less per request.
@@ -42,6 +44,7 @@ impl Core {
             counters,
             usage: Arc::new(app.metering.of_a_thread()),
             callers: ThreadCallers::default(),
+            accesses: ThreadAccesses::default(),
             shutdown: app.shutdown.child_token(),
             entropy: Entropy::seeded(app.world.entropy.next()),
             app: app.clone(),

@@ -138,8 +138,9 @@ async fn get_build(
     Path(id): Path<BuildId>,
     _: Query<NoParameters>,
     wish: Wish,
+    context: RequestContext,
 ) -> Result<Response> {
-    let access = places::of_build(&app, &caller.caller, id).await?;
+    let access = places::of_build(&context, &caller.caller, id).await?;
     let state = app.clone();
     let read = move || async move {
         let (row, _) = visible(&state, &caller.caller.viewer, id).await?;
@@ -210,7 +211,7 @@ async fn get_build_logs(
     let metered = context.clone();
     let look_up = async move {
         let (row, _) = visible(&state, &asking.viewer, id).await?;
-        metered.meter(&access::of_thing(&state, &asking, row.project_id, "build", id).await?.project);
+        metered.meter(&access::of_thing(&metered, &asking, row.project_id, "build", id).await?.project);
         let is_page = !wants_websocket && !wants_events;
         let source = match is_page {
             true => Some(logs::Source::of(&state, &row, query.after, query.limit).await?),

@@ -18,7 +18,7 @@ use crate::{
     error::{Failure, Result},
     extract::{Json, NoParameters, Parameters, Path, Query, parameter},
     permissions::rule,
-    pipeline::Made,
+    pipeline::{Made, RequestContext},
     places, repository,
     responses::{self, Wish},
     router::{Routes, routes},
@@ -287,8 +287,9 @@ async fn get_deployment(
     Path(id): Path<DeploymentId>,
     _: Query<NoParameters>,
     wish: Wish,
+    context: RequestContext,
 ) -> Result<Response> {
-    let access = places::of_deployment(&app, &caller.caller, id).await?;
+    let access = places::of_deployment(&context, &caller.caller, id).await?;
     let state = app.clone();
     let read = move || async move {
         let (row, _) = visible(&state, &caller.caller.viewer, id).await?;

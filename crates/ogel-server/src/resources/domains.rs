@@ -97,16 +97,23 @@ async fn shown(
 }
 
 /// The domain's place at Ghost and the caller's role around it, if the caller may know of it.
-async fn visible(app: &App, caller: &Caller, id: DomainId) -> Result<(Arc<GhostObject>, Arc<Access>)> {
-    let object = objects::find(app, id.0, ObjectKind::Domain).await?.ok_or_else(|| Error::not_found("domain", id))?;
-    let access = access::of_thing(app, caller, object.project_id, "domain", id).await?;
+async fn visible(context: &RequestContext, caller: &Caller, id: DomainId) -> Result<(Arc<GhostObject>, Arc<Access>)> {
+    let object = objects::find(&context.core.app, id.0, ObjectKind::Domain)
+        .await?
+        .ok_or_else(|| Error::not_found("domain", id))?;
+    let access = access::of_thing(context, caller, object.project_id, "domain", id).await?;
     Ok((object, access))
 }
 
 /// Ghost's id of a site that a domain shall belong to; it must be one of the same project.
-async fn site_at_ghost(app: &App, caller: &Caller, project: ProjectId, site: Option<SiteId>) -> Result<Option<String>> {
+async fn site_at_ghost(
+    context: &RequestContext,
+    caller: &Caller,
+    project: ProjectId,
+    site: Option<SiteId>,
+) -> Result<Option<String>> {
     let Some(id) = site else { return Ok(None) };
-    let (object, _) = sites::visible(app, caller, id).await?;
+    let (object, _) = sites::visible(context, caller, id).await?;
     if object.project_id == project {
         return Ok(Some(object.ghost_id.clone()));
     }
@@ -143,7 +150,7 @@ async fn list_domains(
     context: RequestContext,
 ) -> Result<Response> {
     let project = query.project()?;
-    let access = access::of_project(&app, &caller.caller, project).await?;
+    let access = access::of_project(&context, &caller.caller, project).await?;
     context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Domain).await?;
     let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
@@ -200,7 +207,7 @@ async fn get_domain(
     wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_one(state, caller.caller, id, context, object, at);
@@ -238,11 +245,11 @@ async fn create_domain(
     Json(body): Json<NewDomain>,
 ) -> Result<Response> {
     let project = body.project_id;
-    let access = access::of_project(&app, &caller.caller, project).await?;
+    let access = access::of_project(&context, &caller.caller, project).await?;
     context.meter(&access.project);
     rule::CREATE_DOMAIN.permit(access.role)?;
     let name = host_name(&body.domain)?;
-    let site = site_at_ghost(&app, &caller.caller, project, body.site_id).await?;
+    let site = site_at_ghost(&context, &caller.caller, project, body.site_id).await?;
     let id = DomainId(proxied::made_id(&app, &caller.caller, &headers, &body)?);
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
     let object = objects::new(id.0, project, ObjectKind::Domain);
@@ -278,7 +285,7 @@ async fn update_domain(
     Path(id): Path<DomainId>,
     Json(body): Json<UpdateDomain>,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     rule::UPDATE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
@@ -293,7 +300,7 @@ async fn update_domain(
         let answer = shown_now.map_err(|error| refused(error, "domain", id))?;
         return shown(&app, StatusCode::OK, id, object.project_id, answer.read()?).await;
     };
-    let there = site_at_ghost(&app, &caller.caller, object.project_id, site).await?;
+    let there = site_at_ghost(&context, &caller.caller, object.project_id, site).await?;
     let there = there.as_deref();
     let entry = entry(&access, AuditAction::DomainUpdated, id).after("siteId", site);
     let change = changes::begin(&app, &access, &object, &caller.act(&app), &entry, None).await?;
@@ -336,7 +343,7 @@ async fn verify_domain(
     Path(id): Path<DomainId>,
     _: Query<NoParameters>,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     rule::VERIFY_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;
@@ -364,7 +371,7 @@ async fn delete_domain(
     Path(id): Path<DomainId>,
     _: Query<NoParameters>,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     rule::DELETE_DOMAIN.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;

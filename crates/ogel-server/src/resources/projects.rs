@@ -212,7 +212,7 @@ async fn update_project(
     let change = (name.as_deref(), slug.as_deref());
     let outcome = app.store.update_project(&caller.act(&app), viewer, project.id, change, &expected).await?;
     let (row, _) = outcome.map_err(|refusal| refused(refusal, "project", project.id))?;
-    app.accesses.forget(project.id);
+    app.identities.forget(project.id.0);
     Ok(Versioned(row.row_version, wire(&row)))
 }
 
@@ -237,7 +237,7 @@ async fn delete_project(
     }
     let outcome = app.store.delete_project(&caller.act(&app), viewer, project.id, &expected).await?;
     outcome.map_err(|refusal| refused(refusal, "project", project.id))?;
-    app.accesses.forget(project.id);
+    app.identities.forget(project.id.0);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -268,7 +268,7 @@ async fn restore_project(
             row
         }
     };
-    app.accesses.forget(id);
+    app.identities.forget(id.0);
     Ok(Versioned(row.row_version, wire(&row)))
 }
 
@@ -307,6 +307,6 @@ async fn transfer_project(
         Refusal::NotAllowed => Failure::new(ErrorCode::Forbidden, "this takes the role `admin` in both organizations"),
         other => refused(other, "project", project.id),
     })?;
-    app.accesses.forget(row.id);
+    app.identities.forget(row.id.0);
     Ok(Versioned(row.row_version, wire(&row)))
 }

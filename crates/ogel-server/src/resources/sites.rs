@@ -69,9 +69,14 @@ fn entry(access: &Access, action: AuditAction, id: SiteId) -> Entry {
 }
 
 /// The site's place at Ghost and the caller's role around it, if the caller may know of it.
-pub(super) async fn visible(app: &App, caller: &Caller, id: SiteId) -> Result<(Arc<GhostObject>, Arc<Access>)> {
-    let object = objects::find(app, id.0, ObjectKind::Site).await?.ok_or_else(|| Error::not_found("site", id))?;
-    let access = access::of_thing(app, caller, object.project_id, "site", id).await?;
+pub(super) async fn visible(
+    context: &RequestContext,
+    caller: &Caller,
+    id: SiteId,
+) -> Result<(Arc<GhostObject>, Arc<Access>)> {
+    let object =
+        objects::find(&context.core.app, id.0, ObjectKind::Site).await?.ok_or_else(|| Error::not_found("site", id))?;
+    let access = access::of_thing(context, caller, object.project_id, "site", id).await?;
     Ok((object, access))
 }
 
@@ -87,7 +92,7 @@ async fn list_sites(
     context: RequestContext,
 ) -> Result<Response> {
     let project = query.project()?;
-    let access = access::of_project(&app, &caller.caller, project).await?;
+    let access = access::of_project(&context, &caller.caller, project).await?;
     context.meter(&access.project);
     let after = query.after(&app, project, ObjectKind::Site).await?;
     let (limit, last) = (query.limit, after.as_ref().map(|object| object.id));
@@ -143,7 +148,7 @@ async fn get_site(
     wish: Wish,
     context: RequestContext,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     let (state, at) = (app.clone(), access.clone());
     let read = move || read_one(state, caller.caller, id, context, object, at);
@@ -180,7 +185,7 @@ async fn create_site(
     headers: HeaderMap,
     Json(body): Json<NewSite>,
 ) -> Result<Response> {
-    let access = access::of_project(&app, &caller.caller, body.project_id).await?;
+    let access = access::of_project(&context, &caller.caller, body.project_id).await?;
     context.meter(&access.project);
     rule::CREATE_SITE.permit(access.role)?;
     let name = shared::name(&body.name)?;
@@ -227,7 +232,7 @@ async fn update_site(
     Path(id): Path<SiteId>,
     Json(body): Json<UpdateSite>,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     rule::UPDATE_SITE.permit(access.role)?;
     let name = body.name.as_deref().map(shared::name).transpose()?;
@@ -274,7 +279,7 @@ async fn delete_site(
     Path(id): Path<SiteId>,
     _: Query<NoParameters>,
 ) -> Result<Response> {
-    let (object, access) = visible(&app, &caller.caller, id).await?;
+    let (object, access) = visible(&context, &caller.caller, id).await?;
     context.meter(&access.project);
     rule::DELETE_SITE.permit(access.role)?;
     let mut acting = Acting::made(&app, &caller.caller, &access).await?;

@@ -81,7 +81,7 @@ async fn put(
         let message = "the deployment never was in production, so nothing can be rolled back to it; promote it instead";
         return Err(Failure::new(ErrorCode::Conflict, message));
     }
-    let access = access::of_thing(app, caller, row.project_id, "deployment", id).await?;
+    let access = access::of_thing(context, caller, row.project_id, "deployment", id).await?;
     context.meter(&access.project);
     let asked = doing::Asked { kind, project: row.project_id, deployment: Some(id), act: Some(act), reason };
     let (operation, is_done) = doing::done(app, &asked).await?;
