@@ -1,5 +1,4 @@
 //! `ogeld` as it is shipped: built with counters in it, put under load, and built again for the code that the load found hot.
-//! Then the machine code itself is counted and laid out anew (BOLT), because only there it shows which branches are taken.
 //!
 //! Next: `bench/training.rs`, the load.
 
@@ -13,29 +12,12 @@ use crate::preflight::{self, Need};
 use crate::workspace::Workspace;
 use crate::{Result, bench, shell};
 
-const NEEDS: &[Need] = &[
-    Need {
-        name: "llvm-tools",
-        reason: "`llvm-profdata` reads what the counters wrote; one of the compiler's LLVM on the path does, too",
-        packages: &[],
-        present: || Compiler::ask().is_ok_and(|compiler| compiler.merger().is_some()),
-    },
-    Need {
-        name: "llvm-bolt",
-        reason: "the machine code is laid out anew; one of LLVM 22 or younger on the path does it",
-        packages: &["bolt-22"],
-        present: || !LAYS_OUT || (bolt("llvm-bolt").is_some() && bolt("merge-fdata").is_some()),
-    },
-];
-
-/// BOLT reads and writes programs for Linux only.
-const LAYS_OUT: bool = cfg!(target_os = "linux");
-
-/// A program of BOLT's: Debian has the version in the name.
-fn bolt(name: &str) -> Option<PathBuf> {
-    let numbered = (22..30).map(|version| format!("{name}-{version}"));
-    std::iter::once(name.to_owned()).chain(numbered).find_map(|name| shell::find(&name))
-}
+const NEEDS: &[Need] = &[Need {
+    name: "llvm-tools",
+    reason: "`llvm-profdata` reads what the counters wrote; one of the compiler's LLVM on the path does, too",
+    packages: &[],
+    present: || Compiler::ask().is_ok_and(|compiler| compiler.merger().is_some()),
+}];
 
 pub(crate) fn run(workspace: &Workspace) -> Result {
     println!("{}", build(workspace)?.display());
@@ -55,72 +37,14 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let profile = folder.join(format!("{:016x}.profdata", hash(&counting)?));
     if !profile.is_file() {
         println!("running it under load (a few minutes)");
-        emptied(&raw)?;
+        std::fs::remove_dir_all(&raw).or_else(absent_is_fine).map_err(|error| error.to_string())?;
         bench::train(&counting)?;
         let unfinished = profile.with_extension("unfinished");
         shell::run(Command::new(&merge).args(["merge", "--output"]).args([&unfinished, &raw]))?;
-        moved(&unfinished, &profile)?;
+        std::fs::rename(&unfinished, &profile).map_err(|error| error.to_string())?;
     }
     println!("building ogeld for what was counted (several minutes the first time)");
-    let mut flags = format!("-Cprofile-use={}", profile.display());
-    if LAYS_OUT {
-        // What refers to what stays in the file, or nothing in it could be moved.
-        flags.push_str(" -Clink-arg=-Wl,--emit-relocs");
-    }
-    let shipped = compiler.build(workspace, &folder.join("shipped"), &flags)?;
-    if LAYS_OUT { laid_out(&folder, &shipped) } else { Ok(shipped) }
-}
-
-/// The program with its blocks in the order in which they run, and what never ran out of their way.
-fn laid_out(folder: &Path, program: &Path) -> Result<PathBuf> {
-    let result = folder.join(format!("{:016x}", hash(program)?)).join("ogeld");
-    if result.is_file() {
-        return Ok(result);
-    }
-    let gone = || "BOLT has just gone".to_owned();
-    let (bolt, merge) = (bolt("llvm-bolt").ok_or_else(gone)?, bolt("merge-fdata").ok_or_else(gone)?);
-    println!("laying out its machine code (a few minutes, most of them under load)");
-    let counts = folder.join("branches");
-    emptied(&counts)?;
-    let (counting, merged) = (counts.join("ogeld"), counts.join("merged"));
-    let to = format!("-instrumentation-file={}", counts.join("run").display());
-    let mut command = Command::new(&bolt);
-    command.arg(program).args(["-instrument", "-instrumentation-file-append-pid", &to]).arg("-o").arg(&counting);
-    shell::output(&mut command)?;
-    bench::train(&counting)?;
-    let files = std::fs::read_dir(&counts).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
-    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|ending| ending == "fdata")).collect();
-    if files.is_empty() {
-        return Err("no run of the program wrote which branches it took".to_owned());
-    }
-    shell::output(Command::new(&merge).args(&files).arg("-o").arg(&merged))?;
-    let unfinished = counts.join("unfinished");
-    let data = format!("-data={}", merged.display());
-    let mut command = Command::new(&bolt);
-    command.arg(program).arg("-o").arg(&unfinished).arg(data);
-    command.args([
-        "-reorder-blocks=ext-tsp",
-        "-reorder-functions=cdsort",
-        "-split-functions",
-        "-split-all-cold",
-        "-split-eh",
-    ]);
-    shell::output(command.arg("-icf=safe"))?;
-    std::fs::create_dir_all(result.parent().expect("a file is in a folder")).map_err(|error| error.to_string())?;
-    moved(&unfinished, &result)?;
-    Ok(result)
-}
-
-/// A folder with nothing in it.
-fn emptied(folder: &Path) -> Result {
-    let emptied =
-        std::fs::remove_dir_all(folder).or_else(absent_is_fine).and_then(|()| std::fs::create_dir_all(folder));
-    emptied.map_err(|error| format!("`{}`: {error}", folder.display()))
-}
-
-/// Under its name once it is whole.
-fn moved(from: &Path, to: &Path) -> Result {
-    std::fs::rename(from, to).map_err(|error| format!("`{}`: {error}", to.display()))
+    compiler.build(workspace, &folder.join("shipped"), &format!("-Cprofile-use={}", profile.display()))
 }
 
 fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
