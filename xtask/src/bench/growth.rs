@@ -30,7 +30,7 @@ end
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let counts = bench.options.size([10, 100, 1000], [2, 10, 50]);
     let (gateway, first) = bench.gateway("growth")?;
-    let (routes, mut notes) = bench.routes(&gateway, &first)?;
+    let (routes, notes) = bench.routes(&gateway, &first)?;
     let mut accounts = vec![first];
     for number in 1..counts[2] {
         accounts.push(gateway.another(&accounts[0], number)?);
@@ -71,7 +71,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             section.at_most(&format!("{name}, {count}: failed requests"), failed, 0.0, "");
         }
     }
-    notes.drain(..).for_each(|note| section.note(note));
+    notes.into_iter().for_each(|note| section.note(note));
     section.note("typed routes name a project of each key's own; kept answers are as many as projects, 1.4 KB each");
     Ok(vec![section])
 }

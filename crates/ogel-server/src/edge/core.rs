@@ -1,6 +1,7 @@
 //! What one data-plane thread has to itself: its counters, its log lines, the callers it remembers, its connections.
 //!
-//! Nothing here is shared with another thread but by being read at a scrape; the locks inside are never contended.
+//! Nothing here is shared with another thread but by being read at a scrape, and `accesses` by what works for one of its
+//! requests on the control plane; the locks inside are hardly ever contended.
 
 use crate::{
     access::ThreadAccesses, access_log, billing::metering::ThreadUsage, callers::ThreadCallers, metrics::Counters,
