@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use constant_time_eq::constant_time_eq;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::error::{ApiError, ApiResult};
 use crate::state::App;
@@ -164,7 +164,7 @@ async fn by_key(app: &App, secret: &str) -> ApiResult<Caller> {
     // Hashes have one length whatever was sent, so the comparison tells nothing by its time.
     let given = Sha256::digest(secret.as_bytes());
     let platform = Sha256::digest(app.config.platform_key.as_bytes());
-    if bool::from(given.as_slice().ct_eq(platform.as_slice())) {
+    if constant_time_eq(&given, &platform) {
         return Ok(Caller::Platform);
     }
     let row: Option<(String, String)> =

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 /// For the headers of a response that pass and those that whoever answers will add.
-const ROOM: usize = 20;
+const ROOM: usize = 8;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -40,19 +40,39 @@ const LONGEST: usize = 48;
 
 /// An allow-list of header names; a clone is a reference count.
 #[derive(Clone, Debug)]
-pub struct HeaderRules {
-    /// Sorted by length, then bytes: most names miss by their length alone.
-    allowed: Arc<[&'static str]>,
+pub struct HeaderRules(Arc<Allowed>);
+
+/// The names by their length: most miss by that alone.
+#[derive(Debug)]
+struct Allowed {
+    names: Vec<&'static str>,
+    /// Where those of a length begin.
+    starts: [u8; LONGEST + 2],
+}
+
+impl Allowed {
+    fn new(mut names: Vec<&'static str>) -> Self {
+        names.sort_unstable_by_key(|name| (name.len(), *name));
+        debug_assert!(names.len() <= usize::from(u8::MAX), "a list is short");
+        let before = |length: usize| names.iter().take_while(|name| name.len() < length).count() as u8;
+        Self { starts: std::array::from_fn(before), names }
+    }
+
+    fn of_length(&self, length: usize) -> &[&'static str] {
+        match self.starts.get(length..length + 2) {
+            Some(&[from, to]) => &self.names[usize::from(from)..usize::from(to)],
+            _ => &[],
+        }
+    }
 }
 
 impl HeaderRules {
     /// Names are lower case and at most 48 bytes; one that never passes is left out of the list.
     pub fn new(allowed: &[&'static str]) -> Self {
-        let mut allowed: Vec<_> = allowed.iter().copied().filter(|name| !NEVER.contains(name)).collect();
+        let allowed: Vec<_> = allowed.iter().copied().filter(|name| !NEVER.contains(name)).collect();
         debug_assert!(allowed.iter().all(|name| !name.bytes().any(|b| b.is_ascii_uppercase())), "names are lower case");
         debug_assert!(allowed.iter().all(|name| name.len() <= LONGEST), "names are short");
-        allowed.sort_unstable_by_key(|name| (name.len(), *name));
-        Self { allowed: allowed.into() }
+        Self(Arc::new(Allowed::new(allowed)))
     }
 
     /// Whether a header of this name may pass.
@@ -62,15 +82,11 @@ impl HeaderRules {
 
     /// The same for a name as it stands on the wire, in capitals or not.
     pub(crate) fn allows_raw(&self, name: &[u8]) -> bool {
-        let mut lower = [0; LONGEST];
-        let Some(lower) = lower.get_mut(..name.len()) else { return false };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        self.allowed.binary_search_by(|allowed| (allowed.len(), allowed.as_bytes()).cmp(&(lower.len(), lower))).is_ok()
+        self.0.of_length(name.len()).iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name))
     }
 
     fn allows_str(&self, name: &str) -> bool {
-        self.allowed.binary_search_by_key(&(name.len(), name), |allowed| (allowed.len(), *allowed)).is_ok()
+        self.0.of_length(name.len()).contains(&name)
     }
 
     /// Adds to `to` what `from` has on the list, repeated headers in their order. One pass, nothing allocated but what
@@ -94,7 +110,7 @@ impl HeaderRules {
     /// Without these names.
     pub(crate) fn without(&self, names: &[HeaderName]) -> Self {
         let stays = |allowed: &&'static str| names.iter().all(|name| name.as_str() != *allowed);
-        Self { allowed: self.allowed.iter().copied().filter(stays).collect() }
+        Self(Arc::new(Allowed::new(self.0.names.iter().copied().filter(stays).collect())))
     }
 
     /// Takes out of `trailers` what does not belong there, and what is not on the list.

@@ -56,6 +56,13 @@ impl HeaderText {
         self
     }
 
+    /// What was added since the last value, and is forgotten once `read` has seen it.
+    pub(crate) fn read<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> T {
+        let done = read(&self.text);
+        self.text.clear();
+        done
+    }
+
     /// What was added since the last value.
     pub(crate) fn value(&mut self) -> HeaderValue {
         // Texts of ours, visible ASCII all of them.
@@ -82,6 +89,7 @@ mod tests {
         let mut text = HeaderText::default();
         assert_eq!(text.add("a;t=").number(12).value(), "a;t=12");
         assert_eq!(text.add("dur=").millis(1_042_007).value(), "dur=1042.007");
+        assert_eq!(text.add("read").read(<[u8]>::to_vec), b"read");
         assert_eq!(text.millis(40).value(), "0.040");
     }
 }

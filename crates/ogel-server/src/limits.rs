@@ -17,11 +17,9 @@ use crate::{
     caller::Caller,
     config::Config,
     error::Failure,
-    header_text::HeaderText,
     state::{App, AppState},
 };
 use arrayvec::ArrayVec;
-use http::{HeaderName, header};
 use ogel_api::{
     auth::AuthMethod,
     error::{Error, ErrorCode},
@@ -172,7 +170,7 @@ impl Policy {
 pub struct Verdict {
     pub policy: Policy,
     pub decision: Decision,
-    window_seconds: u64,
+    pub window_seconds: u64,
 }
 
 /// Everybody's windows.
@@ -464,12 +462,6 @@ impl Limits {
     }
 }
 
-const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-
 impl Verdict {
     /// Seconds until one more is let in, rounded up.
     pub fn reset_seconds(&self) -> u64 {
@@ -484,22 +476,6 @@ impl Verdict {
             self.window_seconds
         );
         Error::new(ErrorCode::RateLimited, message).retry_after(Duration::from_secs(seconds)).into()
-    }
-
-    /// Writes both families of headers: `X-RateLimit-*` (`Reset` in Unix seconds) and the IETF draft's fields.
-    pub(crate) fn write(&self, headers: &mut http::HeaderMap, text: &mut HeaderText, now_ms: u64) {
-        let Decision { limit, remaining, .. } = self.decision;
-        let (name, reset) = (self.policy.as_str(), self.reset_seconds());
-        headers.insert(X_LIMIT, text.number(limit).value());
-        headers.insert(X_REMAINING, text.number(remaining).value());
-        headers.insert(X_RESET, text.number((now_ms + self.decision.reset_ms).div_ceil(1000)).value());
-        let policy = text.add("\"").add(name).add("\";q=").number(limit).add(";w=").number(self.window_seconds);
-        headers.insert(POLICY, policy.value());
-        let left = text.add("\"").add(name).add("\";r=").number(remaining).add(";t=").number(reset);
-        headers.insert(LIMIT, left.value());
-        if !self.decision.allowed {
-            headers.insert(header::RETRY_AFTER, text.number(reset).value());
-        }
     }
 }
 
@@ -524,27 +500,5 @@ mod tests {
         assert!(!Arc::ptr_eq(&of("2001:db8::1"), &of("2001:db8:0:1::1")));
         assert!(Arc::ptr_eq(&of("::ffff:10.0.0.1"), &of("10.0.0.1")));
         assert!(!Arc::ptr_eq(&of("10.0.0.1"), &of("10.0.0.2")));
-    }
-
-    #[test]
-    fn the_headers_say_limit_rest_and_time() {
-        let window = Window::default();
-        let verdict =
-            || Verdict { policy: Policy::Calls, decision: window.take(14_000, 10_000, 2), window_seconds: 10 };
-        let mut headers = http::HeaderMap::new();
-        verdict().write(&mut headers, &mut HeaderText::default(), 14_000);
-        let text = |headers: &http::HeaderMap, name: &str| headers[name].to_str().unwrap().to_owned();
-        assert_eq!(text(&headers, "ratelimit-policy"), "\"calls\";q=2;w=10");
-        assert_eq!(text(&headers, "ratelimit"), "\"calls\";r=1;t=6");
-        assert_eq!(text(&headers, "x-ratelimit-limit"), "2");
-        assert_eq!(
-            (text(&headers, "x-ratelimit-remaining"), text(&headers, "x-ratelimit-reset")),
-            ("1".into(), "20".into())
-        );
-        assert!(!headers.contains_key("retry-after"));
-        verdict();
-        let refused = verdict();
-        refused.write(&mut headers, &mut HeaderText::default(), 14_000);
-        assert_eq!(text(&headers, "retry-after"), refused.reset_seconds().to_string());
     }
 }

@@ -15,6 +15,7 @@ mod deadline;
 mod finish;
 mod idempotency;
 mod identify;
+mod stamp;
 mod target;
 mod trace;
 
@@ -22,7 +23,9 @@ pub(crate) use body::{Stalled, watched};
 pub(crate) use conditional::{IfMatch, Version, tag_of};
 pub(crate) use context::RequestContext;
 pub(crate) use cross_site::refuse_foreign;
+pub(crate) use finish::Answered;
 pub(crate) use idempotency::{Made, answer_context};
+pub(crate) use stamp::{Stamp, Value};
 
 use crate::{
     edge::{Core, Counted, Peer},
@@ -46,7 +49,7 @@ use std::{
 };
 
 /// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
-pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: Request) -> Response<Body> {
+pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: Request) -> Answered {
     let _in_flight = Counted::new(&core.counters.in_flight);
     let settings = core.app.config();
     // 1. Ids for the request and its trace.
@@ -85,7 +88,7 @@ async fn traced(
 }
 
 /// The answer where there is no request: its head was refused, or did not come.
-pub(crate) fn refused(core: &Core, peer: &Peer, failure: Failure) -> Response<Body> {
+pub(crate) fn refused(core: &Core, peer: &Peer, failure: Failure) -> Answered {
     let record = Record::of_nothing(core, peer);
     finish::finish(core, &core.app.config(), &record, failure.into_response(), None)
 }

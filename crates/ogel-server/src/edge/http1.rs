@@ -21,11 +21,14 @@ mod upload;
 pub(crate) use switch::{Switch, Switched};
 
 use super::{Core, Counted, Peer};
-use crate::{error::Failure, pipeline};
+use crate::{
+    error::Failure,
+    pipeline::{self, Answered},
+};
 use axum::body::Body;
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Frame;
 use output::{Framing, Output, Persistence};
 use std::{
@@ -85,7 +88,7 @@ pub(super) struct Rules<F> {
     pub(super) stall: Duration,
 }
 
-pub(super) type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 /// The client is gone, or takes nothing any more.
 struct Gone;

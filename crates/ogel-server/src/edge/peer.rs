@@ -6,6 +6,7 @@ use crate::{
     settings::Settings,
     state::App,
 };
+use constant_time_eq::constant_time_eq;
 use http::HeaderMap;
 use ogel_proxy::{Forwarded, client_address};
 use parking_lot::Mutex;
@@ -17,7 +18,6 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-use subtle::ConstantTimeEq as _;
 
 /// Hints that wait at most: there is no use in more.
 const MOST_HINTS: usize = 16;
@@ -110,7 +110,7 @@ impl Peer {
             && known.is_ours == is_ours
             // A proxy in front may carry many people's requests on one connection: how long this takes must not tell
             // one of them how much of another's token they have guessed.
-            && bool::from(known.text.as_bytes().ct_eq(token.as_bytes()))
+            && constant_time_eq(known.text.as_bytes(), token.as_bytes())
         {
             return Some(known.hash);
         }

@@ -4,17 +4,17 @@ use crate::{
     error::{Failure, Result},
     settings::Settings,
 };
-use http::Request;
+use http::{HeaderName, Request};
 use http_body::Body;
 use ogel_api::error::ErrorCode;
 use std::time::Duration;
 
-const HEADER: &str = "x-request-timeout";
+static HEADER: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// Errors: a header that is no time.
 pub(crate) fn time_allowed<B: Body>(request: &Request<B>, settings: &Settings, forwarded: bool) -> Result<Duration> {
     let server = &settings.server;
-    let Some(value) = request.headers().get(HEADER) else {
+    let Some(value) = request.headers().get(&HEADER) else {
         // An upload takes as long as it takes, so long as it moves: each piece is watched.
         if forwarded && request.body().size_hint().upper().is_none_or(|size| size > server.max_body_bytes) {
             return Ok(Duration::from_secs(settings.studio.upload_seconds.max(1)));

@@ -2,6 +2,7 @@
 
 use super::{
     RequestContext, cors,
+    stamp::{ServerTiming, Stamp},
     trace::{self, Ids},
 };
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     billing::metering,
     edge::{Core, Peer},
     error::{self, Failure},
-    header_text::HeaderText,
     limits::Verdict,
     resources,
     settings::Settings,
@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::body::Body;
 use chrono::{DateTime, Utc};
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response};
 use ogel_api::error::Error;
 use ogel_proxy::AttemptLog;
 use std::{
@@ -26,8 +26,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// An answer, and the headers it has besides its own.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Body>,
+    pub(crate) stamp: Stamp,
+}
 
 /// What the log line and the counters will say of a request.
 pub(super) struct Record {
@@ -68,20 +71,10 @@ impl Timings {
         self.ended[Timing::Work as usize].unwrap_or_else(Instant::now) - self.started
     }
 
-    /// `auth;dur=0.012, work;dur=1.402, upstream;dur=1.200, total;dur=1.431`, in milliseconds.
-    fn header(&self, text: &mut HeaderText, total: Duration, upstream: Duration) -> HeaderValue {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let mut since = self.started;
-        for (name, ended) in ["auth;dur=", "work;dur="].into_iter().zip(self.ended) {
-            if let Some(ended) = ended {
-                text.add(name).millis(micros(ended - since)).add(", ");
-                since = ended;
-            }
-        }
-        if upstream > Duration::ZERO {
-            text.add("upstream;dur=").millis(micros(upstream)).add(", ");
-        }
-        text.add("total;dur=").millis(micros(total)).value()
+    fn told(&self, total: Duration, upstream: Duration) -> ServerTiming {
+        let [auth, work] = self.ended;
+        let since_auth = |ended| ended - auth.unwrap_or(self.started);
+        ServerTiming { auth: auth.map(|ended| ended - self.started), work: work.map(since_auth), upstream, total }
     }
 }
 
@@ -134,31 +127,19 @@ pub(super) fn finish(
     record: &Record,
     mut answer: Response<Body>,
     origin: Option<HeaderValue>,
-) -> Response<Body> {
+) -> Answered {
     let failure = answer.extensions_mut().remove::<Arc<Error>>();
     if let Some(failure) = &failure {
         error::render(&mut answer, failure, &record.ids.request, record.ids.trace());
     }
     let took = record.timing.total();
-    let headers = answer.headers_mut();
-    headers.reserve(12);
-    let mut text = HeaderText::default();
-    headers.insert(REQUEST_ID, text.add(&record.ids.request).value());
-    // Browsers must not guess that an answer is something to run or to frame.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(verdict) = &record.limit {
-        verdict.write(headers, &mut text, record.now_ms());
-    }
     if !settings.server.allowed_origins.is_empty() {
-        cors::write(headers, origin);
+        cors::write(answer.headers_mut(), origin);
     }
     let attempts = record.context.as_ref().map(|context| &context.attempts);
     let (made, failed, upstream) = attempts.map(AttemptLog::totals).unwrap_or_default();
     core.counters.upstream_attempts.add(made as u64);
     core.counters.upstream_failures.add(failed as u64);
-    if settings.server.server_timing {
-        headers.insert(SERVER_TIMING, record.timing.header(&mut text, took, upstream));
-    }
     log(core, record, &answer, failure.as_deref(), took);
     if let Some(traced) = &record.traced {
         export(core, record, traced, &answer, failure.as_deref(), took);
@@ -171,9 +152,14 @@ pub(super) fn finish(
     if !answer.status().is_server_error()
         && let Some(payer) = record.context.as_ref().and_then(|context| context.payer.get())
     {
-        return answer.map(|body| metering::meter(&core.usage, *payer, body));
+        answer = answer.map(|body| metering::meter(&core.usage, *payer, body));
     }
-    answer
+    let stamp = Stamp {
+        request_id: record.ids.request,
+        limit: record.limit.map(|verdict| (verdict, record.now_ms())),
+        timing: settings.server.server_timing.then(|| record.timing.told(took, upstream)),
+    };
+    Answered { response: answer, stamp }
 }
 
 /// The route's pattern, never its path or query: those can hold what must not be logged.

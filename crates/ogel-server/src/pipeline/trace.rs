@@ -3,8 +3,10 @@
 use crate::{traces::Traces, world::Entropy};
 use arrayvec::ArrayString;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ogel_api::id::RequestId;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Ids as text, made once per request and without the heap.
 #[derive(Clone)]
@@ -25,7 +27,7 @@ impl Ids {
         let [.., a, b, c, d, e, f, g, h, i, j] = random;
         let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
         request.push_str(std::str::from_utf8(&RequestId(uuid).to_text()).unwrap_or_default());
-        let parent = headers.get("traceparent").and_then(parse);
+        let parent = headers.get(&TRACEPARENT).and_then(parse);
         traceparent.push_str("00-");
         let flags = match parent {
             Some(parent) => {
@@ -57,16 +59,16 @@ impl Ids {
 }
 
 fn push_hex<const N: usize>(text: &mut ArrayString<N>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    let mut digits = [0; 32];
+    let digits = &mut digits[..2 * bytes.len()];
+    // Two for each byte, which is what there is room for.
+    let _ = hex::encode_to_slice(bytes, digits);
+    text.push_str(std::str::from_utf8(digits).unwrap_or_default());
 }
 
 /// The caller's span.
 pub(crate) fn parent_of(headers: &HeaderMap) -> Option<&str> {
-    headers.get("traceparent").and_then(parse).map(|parent| parent.span)
+    headers.get(&TRACEPARENT).and_then(parse).map(|parent| parent.span)
 }
 
 /// A valid `traceparent`.

@@ -62,6 +62,33 @@ async fn an_answer_passes_with_its_status_listed_headers_and_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_every_answer_of_ours_says_is_said_once_and_by_us() {
+    let names = [
+        "x-request-id",
+        "x-content-type-options",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "ratelimit-policy",
+        "ratelimit",
+        "server-timing",
+    ];
+    let theirs: String = names.iter().map(|name| format!("{name}: theirs\r\n")).collect();
+    let answer = format!("HTTP/1.1 200 OK\r\n{theirs}connection: close\r\ncontent-length: 2\r\n\r\nok");
+    let studio = hanging_up(Box::leak(answer.into_boxed_str())).await;
+    let app = in_front_of(&studio, |_| {}).await;
+    let http1 = app.anonymous().get("/billing/x").await.headers;
+    let http2 = crate::http2::Client::of(&app).await.get("/x").await.headers().clone();
+    for (headers, version) in [(http1, 1), (http2, 2)] {
+        for name in names {
+            let values: Vec<_> = headers.get_all(name).iter().collect();
+            assert!(values.len() == 1 && values[0] != "theirs", "HTTP/{version}, {name}: {values:?}");
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_to_fail_has_a_code_of_its_own() {
     let long = Box::leak(format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "y".repeat(100_000)).into_boxed_str());
     let cases: Vec<(&'static str, u16, &str)> = vec![

@@ -23,13 +23,13 @@ use tokio::{
 type Body = BoxBody<Bytes, Infallible>;
 
 /// One connection with prior knowledge.
-struct Client {
+pub(crate) struct Client {
     base: String,
     sender: SendRequest<Body>,
 }
 
 impl Client {
-    async fn of(app: &TestApp) -> Self {
+    pub(crate) async fn of(app: &TestApp) -> Self {
         let stream = TcpStream::connect(app.address()).await.unwrap();
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -42,7 +42,7 @@ impl Client {
         self.sender.clone().send_request(request).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Response<Incoming> {
+    pub(crate) async fn get(&self, path: &str) -> Response<Incoming> {
         self.send(Method::GET, path, Empty::new().boxed()).await
     }
 }

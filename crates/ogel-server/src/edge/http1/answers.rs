@@ -5,9 +5,10 @@ use super::{
     After, Answer, Asked, Begun, Connection, Gone, Socket, Switch,
     output::{Framing, Persistence, has_no_length},
 };
+use crate::pipeline::Answered;
 use axum::{BoxError, body::Body};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body::{Body as _, Frame};
 use std::{
     future::poll_fn,
@@ -24,11 +25,12 @@ where
     /// Puts the head of an answer into the output. No `async`, so that a connection has no room for it afterwards.
     pub(super) fn begin_answer(
         &mut self,
-        answer: Response<Body>,
+        answered: Answered,
         asked: Asked,
         cx: &mut Context<'_>,
     ) -> Result<Begun, Gone> {
-        let (mut head, body) = answer.into_parts();
+        let Answered { response, stamp } = answered;
+        let (mut head, body) = response.into_parts();
         let switch = match head.status {
             StatusCode::SWITCHING_PROTOCOLS => Switch::of(&mut head.extensions),
             _ => None,
@@ -56,7 +58,7 @@ where
             (true, true) => Persistence::Usual,
             (true, false) => Persistence::KeepAlive,
         };
-        self.output.head(head.status, &head.headers, framing, persistence, &self.core.app.world);
+        self.output.head(head.status, &head.headers, &stamp, framing, persistence, &self.core.app.world);
         Ok(Begun { body, framing, persistence, switch, takes_trailers: asked.takes_trailers })
     }
 

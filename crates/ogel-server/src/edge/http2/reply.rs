@@ -1,9 +1,13 @@
 //! One answer on its way to the client, as fast as the client takes it.
 
 use super::pulse::Heart;
-use crate::edge::{
-    Core,
-    http1::{Answer, buffers},
+use crate::{
+    edge::{
+        Core,
+        http1::{Answer, buffers},
+    },
+    header_text::HeaderText,
+    pipeline::{Answered, Stamp, Value},
 };
 use axum::BoxError;
 use bytes::Bytes;
@@ -28,19 +32,11 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-/// Headers whose value is another one in every answer.
-const EVER_NEW: [HeaderName; 5] = [
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("server-timing"),
-    HeaderName::from_static("x-ratelimit-remaining"),
-    HeaderName::from_static("x-ratelimit-reset"),
-    HeaderName::from_static("ratelimit"),
-];
 
 /// What is known of the answer before it is there.
 pub(super) struct Reply {
     pub(super) is_head: bool,
-    /// Whether an answer before this one has put the names of [`EVER_NEW`] into the table of headers.
+    /// Whether an answer before this one has put the names of what is ever new into the table of headers.
     pub(super) table_has_names: bool,
     /// For a client that takes nothing of what there is for it.
     pub(super) stall: Duration,
@@ -57,9 +53,10 @@ impl Reply {
             answer = answer => answer,
             reset = poll_fn(|cx| respond.poll_reset(cx)) => return Err(h2::Error::from(reset?).into()),
         };
-        let (mut head, mut body) = answer.into_parts();
+        let Answered { response, stamp } = answer;
+        let (mut head, mut body) = response.into_parts();
         let has_body = !self.is_head && !body.is_end_stream();
-        self.finish(&mut head.headers);
+        self.finish(&mut head.headers, &stamp);
         if has_body && let Some(length) = body.size_hint().exact() {
             head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
@@ -93,7 +90,7 @@ impl Reply {
         }
     }
 
-    fn finish(&self, headers: &mut HeaderMap) {
+    fn finish(&self, headers: &mut HeaderMap, stamp: &Stamp) {
         for name in &OF_THE_CONNECTION {
             headers.remove(name);
         }
@@ -102,15 +99,12 @@ impl Reply {
             buffers::append_date(self.core.app.world.now(), &mut text);
             headers.extend(HeaderValue::from_maybe_shared(Bytes::from(text)).ok().map(|value| (header::DATE, value)));
         }
-        // HTTP/2 keeps what it sent in a table, to send a number the next time. Values that never come again would only
-        // push out of it those that do.
-        if self.table_has_names {
-            for name in &EVER_NEW {
-                if let Some(value) = headers.get_mut(name) {
-                    value.set_sensitive(true);
-                }
-            }
-        }
+        stamp.each(&mut HeaderText::default(), |name, text, kind| {
+            let mut value = text.value();
+            // Not for the table of headers, once it has the name.
+            value.set_sensitive(kind == Value::EverNew && self.table_has_names);
+            headers.insert(name, value);
+        });
     }
 
     /// As much at a time as the client has room for.
