@@ -48,15 +48,16 @@ use std::{
     time::Duration,
 };
 
-/// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer.
-pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: Request) -> Answered {
+/// One request from its first byte to the head of its answer. Never fails: whatever happens becomes an answer. The request
+/// is lent, so that it is not moved from step to step and has its room once.
+pub(crate) async fn live(core: &Arc<Core>, peer: &Arc<Peer>, routes: &Router, request: &mut Request) -> Answered {
     let _in_flight = Counted::new(&core.counters.in_flight);
     let settings = core.app.config();
     // 1. Ids for the request and its trace.
-    let mut record = Record::begin(core, peer, &request);
+    let mut record = Record::begin(core, peer, request);
     // 2. Which page may read the answer. Outside everything that can refuse, so that it can read refusals too.
     let origin = cors::allowed_origin(request.headers(), &settings);
-    let answer = match cors::preflight(&request, origin.as_ref()) {
+    let answer = match cors::preflight(request, origin.as_ref()) {
         Some(answer) => answer,
         // 3. A panic is a 500 in our envelope and costs other requests nothing.
         None => match traced(core, peer, routes, request, &settings, &mut record).await {
@@ -73,7 +74,7 @@ async fn traced(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    request: Request,
+    request: &mut Request,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
@@ -97,12 +98,12 @@ async fn steps(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     routes: &Router,
-    request: Request,
+    request: &mut Request,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     // 4. A host or path that could mean two things is refused before anything is decided by it.
-    target::refuse_ambiguous(&request)?;
+    target::refuse_ambiguous(request)?;
     // 5. Shed what is too much while refusing is still cheap.
     let forwarded = settings.is_forwarded(record.noun);
     let _place = refuse_overload(core, settings, resources::backend_of(record.noun, forwarded))?;
@@ -115,7 +116,7 @@ async fn steps(
         return Err(record.refuse(core, verdict));
     }
     // 7. The time allowed, for this thread, the database and every attempt at an upstream alike.
-    let allowed = deadline::time_allowed(&request, settings, forwarded)?;
+    let allowed = deadline::time_allowed(request, settings, forwarded)?;
     let deadline = record.started_at(allowed);
     // 8. Who is calling; a credential that does not hold is kept for the handler to refuse.
     let (identity, by_cookie) = identify::identify(core, peer, request.headers(), record, settings, deadline).await?;
@@ -123,7 +124,7 @@ async fn steps(
     // 9. How often they may call, by the class the resource table gives the request.
     let class = resources::class_of(record.noun, request.method(), request.uri().path());
     let caller = identity.caller().map(|caller| &**caller);
-    let limits = settings.limits;
+    let limits = &settings.limits;
     if let Some(verdict) = limits.request(&core.app, class, caller, &address.allowance, record.now_ms()).await {
         if !verdict.decision.allowed {
             return Err(record.refuse(core, verdict));
@@ -158,15 +159,15 @@ async fn steps(
 }
 
 /// The answer of the operation that the path and the method name.
-async fn routed(context: &RequestContext, request: Request) -> Response<Body> {
-    let Some(place) = &context.place else { return route_not_found(&request) };
-    let Some(operation) = place.operation(request.method()) else { return method_not_allowed(place, &request) };
+async fn routed(context: &RequestContext, request: &mut Request) -> Response<Body> {
+    let Some(place) = &context.place else { return route_not_found(request) };
+    let Some(operation) = place.operation(request.method()) else { return method_not_allowed(place, request) };
     let is_head = *request.method() == Method::HEAD;
     let mut answer = match operation.plane {
         Plane::Data => on_data(context, operation, request).await,
         // Boxed: the way there is long, and its room would be moved with every request that stays here.
-        Plane::Control => Box::pin(on_control(context, operation, request)).await,
-        Plane::Page => Box::pin(of_page(context, operation, request)).await,
+        Plane::Control => Box::pin(on_control(context, operation, std::mem::take(request))).await,
+        Plane::Page => Box::pin(of_page(context, operation, std::mem::take(request))).await,
     };
     if is_head {
         if let Some(length) = http_body::Body::size_hint(answer.body()).exact().filter(|length| *length > 0) {
@@ -203,12 +204,13 @@ async fn on_control(context: &RequestContext, operation: &Operation, request: Re
 }
 
 /// What is passed by requests that stay on the data-plane thread that accepted them.
-async fn on_data(context: &RequestContext, operation: &Operation, request: Request) -> Response<Body> {
+async fn on_data(context: &RequestContext, operation: &Operation, request: &mut Request) -> Response<Body> {
     // 11 and 13, as above; a stream is no JSON and passes the tag by.
-    match cross_site::refuse_cross_site(context, &request) {
-        Err(failure) => failure.into_response(),
-        Ok(()) => conditional::conditional(request, |request| (operation.call)(request, context.clone())).await,
+    if let Err(failure) = cross_site::refuse_cross_site(context, request) {
+        return failure.into_response();
     }
+    let call = |request| (operation.call)(request, context.clone());
+    conditional::conditional(std::mem::take(request), call).await
 }
 
 /// The same for pages for people: each form must come from our own pages, logged in or not, and what it asks for happens

@@ -85,13 +85,13 @@ const RESPONSE: &[&str] = &[
 ];
 
 /// Called by the pipeline itself: of what is passed on as it is, a router has nothing to find out.
-pub(crate) async fn forward(context: &RequestContext, request: Request) -> Result<Response<Body>> {
+pub(crate) async fn forward(context: &RequestContext, request: &mut Request) -> Result<Response<Body>> {
     let studio = context.core.studio.as_ref().ok_or_else(|| Error::internal("no backend to forward to"))?;
     if request.headers().contains_key(header::COOKIE) {
-        pipeline::refuse_foreign(&context.core.app, &request)?;
+        pipeline::refuse_foreign(&context.core.app, request)?;
     }
     if request.headers().contains_key(header::UPGRADE) && accept_key(request.headers()).is_some() {
-        return Box::pin(upgrade(context, studio, request.into_parts().0)).await;
+        return Box::pin(upgrade(context, studio, std::mem::take(request).into_parts().0)).await;
     }
     if http_body::Body::size_hint(request.body()).lower() > context.body_limit as u64 {
         return Err(Failure::body_too_large(context.body_limit as u64));
@@ -109,17 +109,16 @@ pub(crate) async fn forward(context: &RequestContext, request: Request) -> Resul
         log: Some(&context.attempts),
         informational: Some(&hint),
     };
-    let (head, body) = request.into_parts();
-    let (target, forwarded) = (target(studio, &head.uri)?, context.peer.forwarded(context.client));
+    let body = OutgoingBody::limited(std::mem::take(request.body_mut()), context.body_limit as u64);
+    let (target, forwarded) = (target(studio, request.uri())?, context.peer.forwarded(context.client));
     let passing = Passing {
-        method: &head.method,
-        uri: &head.uri,
+        method: request.method(),
+        uri: request.uri(),
         target: &target,
-        headers: &head.headers,
+        headers: request.headers(),
         forwarded: &forwarded,
         ours: &[("traceparent", &context.ids.traceparent), ("x-request-id", &context.ids.request)],
     };
-    let body = OutgoingBody::limited(body, context.body_limit as u64);
     let answer = RULES.pass(studio, passing, body, sending).await?;
     if is_page_of_a_failure(answer.status(), answer.headers()) {
         let message = "Studio's backend failed without saying why; try again in a moment";
