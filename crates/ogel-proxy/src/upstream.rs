@@ -46,7 +46,7 @@ pub struct Limits {
     pub max_age: Duration,
     /// For each address.
     pub max_idle_per_thread: usize,
-    /// For [`Upstream::send_buffered`].
+    /// Of what [`Upstream::ask`] reads.
     pub max_response_bytes: usize,
     /// For the head of a response; at least 8 KiB.
     pub max_head_bytes: usize,
@@ -280,28 +280,8 @@ impl Upstream {
         result
     }
 
-    /// [`Self::send`], and reads the body as well, at most `max_response_bytes` of it, until `deadline`.
-    pub async fn send_buffered(
-        &self,
-        request: Request<Bytes>,
-        deadline: Instant,
-        replay: Replay,
-    ) -> Result<Response<Bytes>, UpstreamError> {
-        self.send_buffered_with(request.map(Into::into), Sending { deadline, replay, log: None, informational: None })
-            .await
-    }
-
-    /// [`Self::send_with`], and reads the body as well, at most `max_response_bytes` of it, until the deadline.
-    pub async fn send_buffered_with(
-        &self,
-        request: Request<OutgoingBody>,
-        how: Sending<'_>,
-    ) -> Result<Response<Bytes>, UpstreamError> {
-        self.whole(self.send_with(request, how).await?, how).await
-    }
-
-    /// A request of ours, and all of its answer: [`Self::send_buffered_with`] without the headers in between, which are
-    /// written from where they lie. Of the answer's, only the wanted ones are kept.
+    /// A request of ours, and all of its answer, at most `max_response_bytes` of it, until the deadline. Its headers are
+    /// written from where they lie; of the answer's, only the wanted ones are kept.
     pub async fn ask(
         &self,
         question: Question<'_>,
@@ -311,15 +291,7 @@ impl Upstream {
         let Question { method, target, headers, wanted } = question;
         let keep = Some(Keep { rules: wanted, to_head: *method == Method::HEAD, room: 0 });
         let head = Head { method, target, fields: Fields::Ours(headers), keep };
-        self.whole(self.send_head(head, body.into(), how).await?, how).await
-    }
-
-    async fn whole(
-        &self,
-        response: Response<UpstreamBody>,
-        how: Sending<'_>,
-    ) -> Result<Response<Bytes>, UpstreamError> {
-        let (head, mut body) = response.into_parts();
+        let (head, mut body) = self.send_head(head, body.into(), how).await?.into_parts();
         body.set_deadline(how.deadline);
         let body = read_to_end(body, self.0.limits.max_response_bytes).await?;
         Ok(Response::from_parts(head, body))

@@ -1,11 +1,14 @@
 //! An upstream with several addresses, its breaker, and the log of what was tried.
 
-use crate::scripted::{Reply, Scripted, answer};
+use crate::{
+    asking::{ask, get_of, until},
+    scripted::{Reply, Scripted, answer},
+};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use ogel_proxy::{
-    AttemptLog, BoxFuture, BreakerConfig, BreakerState, Connect, Connector, EjectionConfig, Io, Limits, OutgoingBody,
-    Replay, Sending, Upstream, UpstreamConfig, UpstreamError,
+    AttemptLog, BoxFuture, BreakerConfig, BreakerState, Connect, Connector, EjectionConfig, Io, Limits, Replay,
+    Sending, Upstream, UpstreamConfig, UpstreamError,
 };
 use std::{
     io,
@@ -41,8 +44,7 @@ fn obliging() -> Scripted {
 }
 
 async fn get(upstream: &Upstream) -> Result<Response<Bytes>, UpstreamError> {
-    let request = Request::builder().uri("/x").body(Bytes::new()).unwrap();
-    upstream.send_buffered(request, Instant::now() + Duration::from_secs(5), Replay::BySafety).await
+    ask(upstream, &get_of("/x"), until(Instant::now() + Duration::from_secs(5), Replay::BySafety)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,10 +105,9 @@ async fn every_attempt_is_in_the_log() {
     let mut lines = Vec::new();
     for _ in 0..20 {
         let log = AttemptLog::new();
-        let request = Request::builder().uri("/x").body(OutgoingBody::empty()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         let how = Sending { deadline, replay: Replay::Never, log: Some(&log), informational: None };
-        upstream.send_buffered_with(request, how).await.unwrap();
+        ask(&upstream, &get_of("/x"), how).await.unwrap();
         let reused: Vec<_> = log.attempts().iter().map(|attempt| attempt.reused).collect();
         lines.push((log.to_string(), reused));
     }
@@ -151,9 +152,8 @@ async fn what_is_not_the_upstream_s_fault_does_not_open_the_breaker() {
     let host = Scripted::new(|seen| if seen.number <= 20 { Reply::Hang } else { answer(500, "text/plain", "") });
     let upstream = upstream(std::slice::from_ref(&host), Some(BreakerConfig::default()));
     for _ in 0..20 {
-        let request = Request::builder().uri("/x").body(Bytes::new()).unwrap();
-        let deadline = Instant::now() + Duration::from_millis(50);
-        let error = upstream.send_buffered(request, deadline, Replay::Never).await.unwrap_err();
+        let how = until(Instant::now() + Duration::from_millis(50), Replay::Never);
+        let error = ask(&upstream, &get_of("/x"), how).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Deadline { sent: true }), "{error:?}");
     }
     for _ in 0..20 {

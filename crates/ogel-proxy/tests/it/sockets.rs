@@ -1,7 +1,7 @@
 //! Real sockets: TLS, and connections kept on a runtime with several threads.
 
+use crate::asking::{ask, get_of, until};
 use bytes::Bytes;
-use http::Request;
 use ogel_proxy::{Connector, Limits, Replay, Upstream, UpstreamError};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -62,7 +62,7 @@ async fn start(tls: Option<TlsAcceptor>) -> u16 {
 
 async fn get(upstream: &Upstream) -> Result<Bytes, UpstreamError> {
     let deadline = Instant::now() + Duration::from_secs(20);
-    let response = upstream.send_buffered(Request::new(Bytes::new()), deadline, Replay::BySafety).await?;
+    let response = ask(upstream, &get_of("/"), until(deadline, Replay::BySafety)).await?;
     Ok(response.into_body())
 }
 

@@ -1,6 +1,9 @@
 //! Connections kept, replayed, timed out and given up.
 
-use crate::scripted::{Reply, Scripted, answer};
+use crate::{
+    asking::{ask, until},
+    scripted::{Reply, Scripted, answer},
+};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -18,7 +21,7 @@ fn request(method: Method) -> Request<Bytes> {
 }
 
 async fn send(upstream: &Upstream, method: Method, replay: Replay) -> Result<Response<Bytes>, UpstreamError> {
-    upstream.send_buffered(request(method), Instant::now() + Duration::from_secs(60), replay).await
+    ask(upstream, &request(method), until(Instant::now() + Duration::from_secs(60), replay)).await
 }
 
 async fn get(upstream: &Upstream) -> Result<Response<Bytes>, UpstreamError> {
@@ -184,7 +187,7 @@ async fn silence_ends_at_the_first_byte_timeout_or_at_the_deadline_whichever_is_
     assert!(matches!(error, UpstreamError::FirstByteTimeout), "{error:?}");
     assert_eq!(started.elapsed().as_secs(), 5);
     let deadline = Instant::now() + Duration::from_secs(2);
-    let error = upstream.send_buffered(request(Method::GET), deadline, Replay::BySafety).await.unwrap_err();
+    let error = ask(&upstream, &request(Method::GET), until(deadline, Replay::BySafety)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Deadline { sent: true }), "{error:?}");
     assert_eq!((started.elapsed().as_secs(), upstream.idle_connections()), (7, 0));
 }
@@ -207,7 +210,7 @@ async fn a_body_that_comes_slowly_but_keeps_coming_is_read_to_its_end() {
     let upstream = upstream(&scripted, Limits { body_idle_timeout: Duration::from_secs(5), ..Limits::default() });
     assert_eq!(get(&upstream).await.unwrap().body(), "abcdef");
     let deadline = Instant::now() + Duration::from_secs(10);
-    let error = upstream.send_buffered(request(Method::GET), deadline, Replay::BySafety).await.unwrap_err();
+    let error = ask(&upstream, &request(Method::GET), until(deadline, Replay::BySafety)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Deadline { sent: true }), "{error:?}");
 }
 

@@ -1,7 +1,10 @@
 //! What an upstream may send, byte for byte: answers that are read alike however they are cut, answers that are refused
 //! and end their connection, and what must not reach the next request.
 
-use crate::raw::{read_until, upstream};
+use crate::{
+    asking::{ask, get_of, until},
+    raw::{read_until, upstream},
+};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -31,11 +34,11 @@ fn request(method: Method) -> Request<OutgoingBody> {
 }
 
 fn sending(replay: Replay) -> Sending<'static> {
-    Sending { deadline: Instant::now() + Duration::from_secs(600), replay, log: None, informational: None }
+    until(Instant::now() + Duration::from_secs(600), replay)
 }
 
 async fn get(upstream: &Upstream) -> Result<Response<Bytes>, UpstreamError> {
-    upstream.send_buffered_with(request(Method::GET), sending(Replay::Never)).await
+    ask(upstream, &get_of("/path"), sending(Replay::Never)).await
 }
 
 /// An upstream that answers each request with the next of these pieces, each written by itself; with `closes`, it then
@@ -171,8 +174,8 @@ async fn early_hints_are_told_as_they_come_and_a_100_is_not() {
             told.lock().unwrap().push((status.as_u16(), links.collect::<Vec<_>>()));
         };
         let how = Sending { informational: Some(&tell), ..sending(Replay::Never) };
-        let response = upstream.send_buffered_with(request(Method::GET), how).await.unwrap();
-        assert_eq!((response.headers().len(), response.body()), (2, &Bytes::from_static(b"fine")));
+        let response = ask(&upstream, &get_of("/path"), how).await.unwrap();
+        assert_eq!((response.headers().contains_key("link"), response.body()), (false, &Bytes::from_static(b"fine")));
         assert_eq!(*told.lock().unwrap(), [(103, vec!["a".to_owned(), "b".to_owned()]), (102, vec![])]);
         assert_eq!(upstream.idle_connections(), 1);
     }
@@ -210,7 +213,7 @@ async fn half_a_head_is_no_answer_and_is_never_asked_for_again() {
         }
     });
     get(&two).await.unwrap();
-    let error = two.send_buffered_with(request(Method::GET), sending(Replay::Keyed)).await.unwrap_err();
+    let error = ask(&two, &get_of("/path"), sending(Replay::Keyed)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Reset { sent: true, .. }), "{error:?}");
     assert_eq!(connections.load(SeqCst), 1, "an answer had begun");
     get(&upstream).await.unwrap();
@@ -228,8 +231,10 @@ async fn an_answer_to_a_request_that_the_upstream_stopped_reading_is_still_read(
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![7; 16 << 10]))));
     let body = OutgoingBody::streamed(StreamBody::new(endless.boxed()));
     let request = Request::builder().method(Method::POST).uri("/path").body(body).unwrap();
-    let response = upstream.send_buffered_with(request, sending(Replay::Never)).await.unwrap();
-    assert_eq!((response.status(), &response.body()[..]), (StatusCode::PAYLOAD_TOO_LARGE, &b"fine"[..]));
+    let response = upstream.send_with(request, sending(Replay::Never)).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert_eq!((head.status, &body[..]), (StatusCode::PAYLOAD_TOO_LARGE, &b"fine"[..]));
     assert_eq!(upstream.idle_connections(), 0);
 }
 
