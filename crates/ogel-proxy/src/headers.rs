@@ -52,7 +52,7 @@ struct Allowed {
 
 impl Allowed {
     fn new(mut names: Vec<&'static str>) -> Self {
-        names.sort_unstable_by_key(|name| (name.len(), *name));
+        names.sort_unstable_by_key(|name| name.len());
         debug_assert!(names.len() <= usize::from(u8::MAX), "a list is short");
         let before = |length: usize| names.iter().take_while(|name| name.len() < length).count() as u8;
         Self { starts: std::array::from_fn(before), names }

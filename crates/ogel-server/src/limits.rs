@@ -501,4 +501,14 @@ mod tests {
         assert!(Arc::ptr_eq(&of("::ffff:10.0.0.1"), &of("10.0.0.1")));
         assert!(!Arc::ptr_eq(&of("10.0.0.1"), &of("10.0.0.2")));
     }
+
+    #[test]
+    fn who_is_refused_is_told_when_to_come_back() {
+        let window = Window::default();
+        let decisions = [(); 3].map(|()| window.take(14_000, 10_000, 2));
+        assert_eq!(decisions.map(|decision| decision.allowed), [true, true, false]);
+        let refused = Verdict { policy: Policy::Calls, decision: decisions[2], window_seconds: 10 };
+        let answer = axum::response::IntoResponse::into_response(refused.refusal());
+        assert_eq!(answer.headers()["retry-after"], refused.reset_seconds().to_string());
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) async fn ask(
     how: Sending<'_>,
 ) -> Result<Response<Bytes>, UpstreamError> {
     let target = request.uri().path_and_query().unwrap().as_str();
-    let wanted = HeaderRules::new(&["content-type", "link"]);
+    let wanted = HeaderRules::new(&["content-type"]);
     let question = Question { method: request.method(), target, headers: &[], wanted: &wanted };
     upstream.ask(question, request.body().clone(), how).await
 }

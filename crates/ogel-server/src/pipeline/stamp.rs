@@ -41,8 +41,9 @@ pub(super) struct ServerTiming {
 }
 
 impl Stamp {
-    /// Shows each header: its name, and its value as what was added to `text` since the last one. `put` takes it from there.
-    pub(crate) fn each(&self, text: &mut HeaderText, mut put: impl FnMut(&HeaderName, &mut HeaderText, Value)) {
+    /// Shows each header: its name, and its value as text that `put` takes from there.
+    pub(crate) fn each(&self, mut put: impl FnMut(&HeaderName, &mut HeaderText, Value)) {
+        let text = &mut HeaderText::default();
         put(&REQUEST_ID, text.add(&self.request_id), Value::EverNew);
         // Browsers must not guess that an answer is something to run or to frame.
         put(&header::X_CONTENT_TYPE_OPTIONS, text.add("nosniff"), Value::Usual);
@@ -95,7 +96,7 @@ mod tests {
 
     fn headers(stamp: &Stamp) -> Vec<(String, String)> {
         let mut headers = Vec::new();
-        stamp.each(&mut HeaderText::default(), |name, text, _| {
+        stamp.each(|name, text, _| {
             headers.push((name.to_string(), text.value().to_str().unwrap().to_owned()));
         });
         headers

@@ -2,7 +2,7 @@
 //! beside it, and all of it in one write where the socket takes it.
 
 use super::buffers;
-use crate::{header_text::HeaderText, pipeline::Stamp, world::World};
+use crate::{pipeline::Stamp, world::World};
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use ogel_proxy::http1::{ChunkHead, chunks};
@@ -104,7 +104,7 @@ impl Output {
             has_date |= name == header::DATE;
             self.header(name, value.as_bytes());
         }
-        stamp.each(&mut HeaderText::default(), |name, text, _| {
+        stamp.each(|name, text, _| {
             debug_assert!(!headers.contains_key(name), "`{name}` is the stamp's to write");
             text.read(|value| self.header(name, value));
         });

@@ -6,7 +6,6 @@ use crate::{
         Core,
         http1::{Answer, buffers},
     },
-    header_text::HeaderText,
     pipeline::{Answered, Stamp, Value},
 };
 use axum::BoxError;
@@ -99,7 +98,9 @@ impl Reply {
             buffers::append_date(self.core.app.world.now(), &mut text);
             headers.extend(HeaderValue::from_maybe_shared(Bytes::from(text)).ok().map(|value| (header::DATE, value)));
         }
-        stamp.each(&mut HeaderText::default(), |name, text, kind| {
+        // At once: growing would hash all of them again.
+        headers.reserve(12);
+        stamp.each(|name, text, kind| {
             let mut value = text.value();
             // Not for the table of headers, once it has the name.
             value.set_sensitive(kind == Value::EverNew && self.table_has_names);
