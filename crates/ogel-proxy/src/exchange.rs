@@ -181,7 +181,7 @@ fn closed() -> io::Error {
 
 /// The heads that come before a body.
 struct Heads<'a> {
-    keep: Option<Keep<'a>>,
+    keep: Keep<'a>,
     /// Of a head that came in several pieces.
     partial: BytesMut,
     informational: usize,

@@ -9,9 +9,9 @@ use crate::{
     http1::Keep,
     outgoing::OutgoingBody,
     upload::{Fields, Head},
-    upstream::{Sending, Upstream, path_and_query},
+    upstream::{Sending, Upstream},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 /// For the headers of a response that pass and those that whoever answers will add.
@@ -72,8 +72,9 @@ impl ForwardRules {
         }
     }
 
-    /// Sends the client's request on and makes the response fit for the client: [`Self::request`] and [`Self::response`]
-    /// without the headers in between, which are written from where they lie and read into where they stay.
+    /// Sends the client's request on and makes the response fit for the client. Headers are written from where they lie,
+    /// and only those that stay are read; a response to HEAD, or one without a body, keeps a `Content-Length` that its body
+    /// does not tell.
     pub async fn pass(
         &self,
         upstream: &Upstream,
@@ -83,15 +84,15 @@ impl ForwardRules {
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let fields = Fields::Passed(self, &passing);
         let to_head = *passing.method == Method::HEAD;
-        let keep = Some(Keep { rules: &self.response, to_head, room: ROOM });
-        let target = path_and_query(passing.target);
+        let keep = Keep { rules: &self.response, to_head, room: ROOM };
+        let target = passing.target.path_and_query().map_or("/", PathAndQuery::as_str);
         let head = Head { method: passing.method, target, fields, keep };
         let answer = upstream.send_head(head, body, how).await?;
         Ok(self.response(passing.method, answer))
     }
 
-    /// The request for the upstream: the method and the body of `incoming`, the listed headers, `target`. The body is
-    /// then wrapped with [`crate::OutgoingBody::streamed`] or [`crate::OutgoingBody::limited`].
+    /// What [`Self::pass`] sends, as a request of its own, for whoever sends it in another way (a WebSocket): the method and
+    /// the body of `incoming`, the listed headers, `target`.
     pub fn request<B>(&self, incoming: Request<B>, target: Uri, forwarded: &Forwarded) -> Request<B> {
         let (head, body) = incoming.into_parts();
         // The caller adds some of its own: growing would hash all of them again.
@@ -134,9 +135,8 @@ impl ForwardRules {
         }
     }
 
-    /// The response for the client, its trailers included. `method`: of the request; only a response to HEAD, or one
-    /// without a body, keeps a `Content-Length` that its body does not tell.
-    pub fn response(&self, method: &Method, incoming: Response<UpstreamBody>) -> Response<UpstreamBody> {
+    /// The response for the client, its trailers included. `method`: of the request.
+    fn response(&self, method: &Method, incoming: Response<UpstreamBody>) -> Response<UpstreamBody> {
         let (mut head, mut body) = incoming.into_parts();
         // Where only what may stay was read, nothing is left to do.
         if !head.headers.keys().all(|name| self.response.allows(name)) {

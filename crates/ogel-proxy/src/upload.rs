@@ -10,7 +10,7 @@ use crate::{
     outgoing::{BodyCause, Kind, OutgoingBody, Streamed},
 };
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use std::{
     cell::Cell,
@@ -36,13 +36,12 @@ pub(crate) struct Head<'a> {
     /// Path and query.
     pub(crate) target: &'a str,
     pub(crate) fields: Fields<'a>,
-    /// Of the response's headers, those that are wanted; `None`: all.
-    pub(crate) keep: Option<Keep<'a>>,
+    /// Of the response's headers, those that are wanted.
+    pub(crate) keep: Keep<'a>,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Fields<'a> {
-    Given(&'a HeaderMap),
     /// Names in lower case; a value that cannot stand in a header is left out.
     Ours(&'a [(&'static str, &'a str)]),
     Passed(&'a ForwardRules, &'a Passing<'a>),
@@ -52,7 +51,6 @@ impl Fields<'_> {
     /// Which trailers may follow the body.
     fn trailers(&self) -> Option<HeaderValue> {
         match self {
-            Self::Given(headers) => headers.get(header::TRAILER).cloned(),
             Self::Ours(_) => None,
             Self::Passed(rules, passing) => rules.request.announced(passing.headers),
         }
@@ -277,21 +275,6 @@ fn write_head(head: Head<'_>, host: &HeaderValue, to: &mut Vec<u8>) {
     to.extend_from_slice(b" HTTP/1.1\r\n");
     write_field("host", host.as_bytes(), to);
     match head.fields {
-        Fields::Given(headers) => {
-            for (name, value) in headers {
-                let is_ours = matches!(
-                    *name,
-                    header::HOST
-                        | header::CONTENT_LENGTH
-                        | header::TRANSFER_ENCODING
-                        | header::EXPECT
-                        | header::TRAILER
-                );
-                if !is_ours {
-                    write_field(name.as_str(), value.as_bytes(), to);
-                }
-            }
-        }
         Fields::Passed(rules, passing) => {
             rules.each(passing, |name, value| write_field(name.as_str(), value.as_bytes(), to));
             write_ours(passing.ours, to);

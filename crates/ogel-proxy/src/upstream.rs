@@ -23,7 +23,7 @@ use crate::{
     upload::{Fields, Head},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -79,8 +79,8 @@ pub enum Replay {
     Never,
 }
 
-/// Told of each answer that comes before the final one: 103 Early Hints, as it came, unfiltered. At most 16 for each
-/// attempt; 100 is not told, because no request of ours asks for it. Has to return at once.
+/// Told of each answer that comes before the final one: 103 Early Hints, with those of its headers that are wanted of the
+/// final one. At most 16 for each attempt; 100 is not told, because no request of ours asks for it. Has to return at once.
 pub type OnInformational<'a> = &'a (dyn Fn(StatusCode, HeaderMap) + Send + Sync);
 
 /// How one request is sent.
@@ -227,30 +227,10 @@ impl Upstream {
         self.0.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state)
     }
 
-    /// [`Self::send_with`] and no log.
-    pub async fn send<B: Into<OutgoingBody>>(
-        &self,
-        request: Request<B>,
-        deadline: Instant,
-        replay: Replay,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        self.send_with(request.map(Into::into), Sending { deadline, replay, log: None, informational: None }).await
-    }
-
-    /// Sends `request` and waits for the head of the response, at most until the deadline. Only path and query of its
-    /// URI are used; `Host`, the framing of the body and `Expect` are ours. The body of the response streams, each
-    /// piece within `body_idle_timeout`; read to its end, it gives the connection back, dropped before, it closes it.
-    /// A response may come before a streamed request was sent in full; the rest of it is sent until the response ends.
-    pub async fn send_with(
-        &self,
-        request: Request<OutgoingBody>,
-        how: Sending<'_>,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let (parts, body) = request.into_parts();
-        let (fields, target) = (Fields::Given(&parts.headers), path_and_query(&parts.uri));
-        self.send_head(Head { method: &parts.method, target, fields, keep: None }, body, how).await
-    }
-
+    /// Sends a request and waits for the head of the response, at most until the deadline. `Host`, the framing of the body
+    /// and `Expect` are ours. The body of the response streams, each piece within `body_idle_timeout`; read to its end, it
+    /// gives the connection back, dropped before, it closes it. A response may come before a streamed request was sent in
+    /// full; the rest of it is sent until the response ends.
     pub(crate) async fn send_head(
         &self,
         head: Head<'_>,
@@ -289,7 +269,7 @@ impl Upstream {
         how: Sending<'_>,
     ) -> Result<Response<Bytes>, UpstreamError> {
         let Question { method, target, headers, wanted } = question;
-        let keep = Some(Keep { rules: wanted, to_head: *method == Method::HEAD, room: 0 });
+        let keep = Keep { rules: wanted, to_head: *method == Method::HEAD, room: 0 };
         let head = Head { method, target, fields: Fields::Ours(headers), keep };
         let (head, mut body) = self.send_head(head, body.into(), how).await?.into_parts();
         body.set_deadline(how.deadline);
@@ -323,10 +303,6 @@ impl Upstream {
             }
         }
     }
-}
-
-pub(crate) fn path_and_query(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 fn leaves_time(error: &UpstreamError) -> bool {

@@ -1,8 +1,11 @@
-//! Asks an upstream as our own clients do: a request, and all of its answer.
+//! Asks an upstream as our own clients do, a request and all of its answer; and passes a client's request on.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use ogel_proxy::{HeaderRules, Question, Replay, Sending, Upstream, UpstreamError};
+use ogel_proxy::{
+    ForwardRules, Forwarded, HeaderRules, OutgoingBody, Passing, Question, Replay, Sending, Upstream, UpstreamBody,
+    UpstreamError,
+};
 use tokio::time::Instant;
 
 /// Of the request only the method, the target and the body are sent.
@@ -15,6 +18,24 @@ pub(crate) async fn ask(
     let wanted = HeaderRules::new(&["content-type"]);
     let question = Question { method: request.method(), target, headers: &[], wanted: &wanted };
     upstream.ask(question, request.body().clone(), how).await
+}
+
+/// As the request of a client somewhere: what both sides say of themselves in `x-` headers passes.
+pub(crate) fn rules(of_response: &[&'static str]) -> ForwardRules {
+    ForwardRules::new(&["content-length", "expect", "transfer-encoding", "x-sum", "x-other"], of_response)
+}
+
+pub(crate) async fn pass_on(
+    upstream: &Upstream,
+    rules: &ForwardRules,
+    request: Request<OutgoingBody>,
+    how: Sending<'_>,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = request.into_parts();
+    let forwarded = Forwarded::new("198.51.100.7".parse().unwrap(), true);
+    let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+    let passing = Passing { method, uri, target: uri, headers, forwarded: &forwarded, ours: &[] };
+    rules.pass(upstream, passing, body, how).await
 }
 
 /// Without a log.

@@ -1,6 +1,9 @@
 //! Bodies that stream, both ways: bounded memory, trailers, early answers, and what breaks in the middle.
 
-use crate::raw::{Counted, PIECE, read_until, upstream};
+use crate::{
+    asking::{pass_on, rules, until},
+    raw::{Counted, PIECE, read_until, upstream},
+};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -31,7 +34,8 @@ fn request(method: Method, body: OutgoingBody) -> Request<OutgoingBody> {
 }
 
 async fn send(upstream: &Upstream, request: Request<OutgoingBody>) -> Result<Response<UpstreamBody>, UpstreamError> {
-    upstream.send(request, Instant::now() + Duration::from_secs(600), Replay::BySafety).await
+    let how = until(Instant::now() + Duration::from_secs(600), Replay::BySafety);
+    pass_on(upstream, &rules(&["set-cookie", "x-sum"]), request, how).await
 }
 
 async fn text(response: Response<UpstreamBody>) -> Bytes {
@@ -180,7 +184,8 @@ async fn each_kind_of_body_is_framed_in_its_own_way_whatever_the_headers_claim()
             if head.contains("content-length: 16384") {
                 stream.read_exact(&mut [0; PIECE]).await.unwrap();
             }
-            let lines = head.lines().filter(|line| !line.starts_with("host") && line.contains(": "));
+            let is_ours = |line: &&str| line.starts_with("host") || line.starts_with("x-forwarded-");
+            let lines = head.lines().filter(|line| !is_ours(line) && line.contains(": "));
             let body = lines.collect::<Vec<_>>().join(";");
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
@@ -348,7 +353,8 @@ async fn a_streamed_request_is_never_sent_twice() {
     let (feed, body) = fed();
     feed.send(data("half")).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let result = upstream.send(request(Method::PUT, body), deadline, Replay::Keyed).await;
+    let how = until(deadline, Replay::Keyed);
+    let result = pass_on(&upstream, &rules(&[]), request(Method::PUT, body), how).await;
     let error = result.err().unwrap();
     assert!(matches!(error, UpstreamError::Reset { sent: true, .. }), "{error:?}");
     assert_eq!(connections.load(SeqCst), 1);

@@ -1,13 +1,15 @@
 //! Connections kept, replayed, timed out and given up.
 
 use crate::{
-    asking::{ask, until},
+    asking::{ask, pass_on, rules, until},
     scripted::{Reply, Scripted, answer},
 };
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use ogel_proxy::{ConnectReason, Connector, EjectionConfig, Limits, Replay, Upstream, UpstreamConfig, UpstreamError};
+use ogel_proxy::{
+    ConnectReason, Connector, EjectionConfig, Limits, OutgoingBody, Replay, Upstream, UpstreamConfig, UpstreamError,
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -319,12 +321,17 @@ async fn a_streamed_body_keeps_its_connection_until_its_end_and_closes_it_when_d
     let scripted = Scripted::new(|_| ok());
     let upstream = upstream(&scripted, Limits::default());
     let deadline = Instant::now() + Duration::from_secs(60);
-    let response = upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap();
+    let rules = rules(&[]);
+    let once = || {
+        let request = request(Method::GET).map(OutgoingBody::from);
+        pass_on(&upstream, &rules, request, until(deadline, Replay::BySafety))
+    };
+    let response = once().await.unwrap();
     assert_eq!(upstream.idle_connections(), 0);
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "fine");
     assert_eq!(upstream.idle_connections(), 1, "its length was told, so the last piece is its end");
-    drop(upstream.send(request(Method::GET), deadline, Replay::BySafety).await.unwrap());
+    drop(once().await.unwrap());
     assert_eq!(upstream.idle_connections(), 0);
     get(&upstream).await.unwrap();
     assert_eq!(scripted.connects(), 2);
@@ -335,7 +342,8 @@ async fn an_answer_without_a_body_gives_its_connection_back_at_once() {
     let scripted = Scripted::new(|_| Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()));
     let upstream = upstream(&scripted, Limits::default());
     let deadline = Instant::now() + Duration::from_secs(60);
-    let response = upstream.send(request(Method::DELETE), deadline, Replay::Never).await.unwrap();
+    let request = request(Method::DELETE).map(OutgoingBody::from);
+    let response = pass_on(&upstream, &rules(&[]), request, until(deadline, Replay::Never)).await.unwrap();
     assert_eq!(upstream.idle_connections(), 1);
     drop(response);
     get(&upstream).await.unwrap();
