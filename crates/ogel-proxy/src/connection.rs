@@ -44,7 +44,8 @@ impl Connection {
     pub(crate) fn poll_read(&mut self, much: bool, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let mut buffer = BUFFER.take().unwrap_or_default();
         let (least, room) = if much { (BULK_ROOM / 2, BULK_ROOM) } else { (LEAST_ROOM, ROOM) };
-        if buffer.capacity() < least {
+        // From its beginning, if all that was read is gone: the same lines of the processor's cache.
+        if buffer.capacity() < room && !buffer.try_reclaim(room) && buffer.capacity() < least {
             buffer.reserve(room);
         }
         let read = pin!(self.stream.read_buf(&mut buffer)).poll(cx);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_room_of_what_was_read_is_used_again_once_it_is_gone() {
+    async fn the_room_of_what_was_read_is_used_again_at_once_when_it_is_gone() {
         let (mut connection, mut theirs) = pair();
         let mut places = std::collections::HashSet::new();
         for _ in 0..100 {
@@ -113,7 +114,7 @@ mod tests {
             assert_eq!(piece.len(), 1000);
             places.insert(piece.as_ptr());
         }
-        assert!(places.len() <= ROOM / 1000, "{} places", places.len());
+        assert_eq!(places.len(), 1);
     }
 
     #[tokio::test]

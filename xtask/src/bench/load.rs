@@ -1,6 +1,6 @@
 //! Load, made by `wrk` (HTTP/1.1) and `h2load` (the rest), and what it cost the process that answered.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use crate::service::Process;
 use crate::{Result, shell};
@@ -54,6 +54,21 @@ impl Target {
         self.costed(|| h2load_run(&shell::output(command.arg(&self.url))?))
     }
 
+    /// So many requests a second over [`CONNECTIONS`], each of which has one under way at most: more than one can answer is
+    /// not asked for. `log` is a file that may be written over.
+    pub(crate) fn paced(&self, rate: f64, seconds: u64, log: &Path) -> Result<Run> {
+        // It is appended to.
+        let _ = std::fs::remove_file(log);
+        let each = format!("--rps={}", rate / f64::from(CONNECTIONS));
+        let (connections, time) = (format!("-c{CONNECTIONS}"), format!("-D{seconds}"));
+        let mut run =
+            self.h2load(&["--h1".to_owned(), connections, each, time, format!("--log-file={}", log.display())])?;
+        let text = std::fs::read_to_string(log).map_err(|error| format!("cannot read `{}`: {error}", log.display()))?;
+        let mut times: Vec<f64> = text.lines().filter_map(logged_time).collect();
+        (run.p50, run.p99) = (quantile(&mut times, 0.50), quantile(&mut times, 0.99));
+        Ok(run)
+    }
+
     fn costed(&self, run: impl FnOnce() -> Result<Run>) -> Result<Run> {
         let before = self.process.cpu_seconds();
         let mut run = run().map_err(|sentence| format!("{}: {sentence}", self.name))?;
@@ -93,6 +108,11 @@ fn wrk_run(output: &str) -> Result<Run> {
         }
     }
     if run.requests > 0.0 { Ok(run) } else { Err(format!("wrk had no answers:\n{output}")) }
+}
+
+/// Of a line of `h2load`'s log: when it was sent, the status, and after how many microseconds the answer was whole.
+fn logged_time(line: &str) -> Option<f64> {
+    line.split('\t').nth(2)?.parse().ok()
 }
 
 fn h2load_run(output: &str) -> Result<Run> {
@@ -157,6 +177,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!((run.requests, run.rate, run.failed), (5001.0, 5000.5, 2.0));
+    }
+
+    #[test]
+    fn the_time_of_an_answer_is_read_from_the_log_of_h2load() {
+        assert_eq!(logged_time("1795774990123456\t200\t1840"), Some(1840.0));
+        assert_eq!(logged_time("nonsense"), None);
     }
 
     #[test]

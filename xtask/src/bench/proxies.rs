@@ -10,7 +10,7 @@ use super::{Bench, Result};
 const CPU_RATIO: f64 = 1.10;
 /// The time of a lone request, against nginx, plain and with what it can do of our duties.
 const LATENCY_RATIO: f64 = 1.0;
-/// The slowest hundredth under load, against the same two.
+/// The slowest hundredth under load, all that goes and half of what the yardstick can do, against the same two.
 const TAIL_RATIO: f64 = 1.2;
 
 const DIRECT: &str = "direct";
@@ -19,12 +19,13 @@ const DIRECT: &str = "direct";
 struct Row {
     target: Target,
     loaded: Vec<Run>,
+    half: Vec<Run>,
     alone: Vec<Run>,
 }
 
 impl Row {
     fn new(target: Target) -> Self {
-        Self { target, loaded: Vec::new(), alone: Vec::new() }
+        Self { target, loaded: Vec::new(), half: Vec::new(), alone: Vec::new() }
     }
 
     fn cpu(&self) -> f64 {
@@ -41,8 +42,12 @@ impl Row {
         mean(self.loaded.iter().map(|run| run.p99))
     }
 
+    fn tail_at_half(&self) -> f64 {
+        mean(self.half.iter().map(|run| run.p99))
+    }
+
     fn failed(&self) -> f64 {
-        self.loaded.iter().chain(&self.alone).map(|run| run.failed).sum()
+        self.loaded.iter().chain(&self.half).chain(&self.alone).map(|run| run.failed).sum()
     }
 }
 
@@ -69,12 +74,18 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     let ours: Vec<_> = ours.collect();
     let others = std::iter::once(direct).chain(peers.iter().map(|peer| peer.target(path)));
     let mut rows: Vec<Row> = others.chain(ours.iter().map(|(_, target)| target.clone())).map(Row::new).collect();
+    let mut half = f64::NAN;
     for row in &rows {
-        row.target.wrk(CONNECTIONS, 1, None)?;
+        let run = row.target.wrk(CONNECTIONS, 1, None)?;
+        if row.target.name == YARDSTICK {
+            half = (run.rate / 2e3).round() * 1e3;
+        }
     }
+    let log = bench.folder.0.join("paced.log");
     for _ in 0..options.rounds {
         for row in &mut rows {
             row.loaded.push(row.target.wrk(CONNECTIONS, options.seconds, None)?);
+            row.half.push(row.target.paced(half, options.seconds, &log)?);
             row.alone.push(row.target.wrk(1, options.size(2, 1), None)?);
         }
     }
@@ -92,6 +103,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             "p50 µs alone",
             "p99 µs alone",
             "p99 ms loaded",
+            "p99 ms at half",
             "RSS MiB",
             "failed",
             "does",
@@ -106,6 +118,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             figure(row.p50()),
             figure(median(row.alone.iter().map(|run| run.p99))),
             figure(row.tail() / 1000.0),
+            figure(row.tail_at_half() / 1000.0),
             figure(row.target.process.peak()),
             figure(row.failed()),
             row.target.note.to_owned(),
@@ -120,6 +133,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
             section.at_most(&format!("{name}: p50 at one connection / {peer}"), time, LATENCY_RATIO, "");
             let tail = row.tail() / find(peer).map_or(f64::NAN, Row::tail);
             section.at_most(&format!("{name}: p99 under load / {peer}"), tail, TAIL_RATIO, "");
+            let tail = row.tail_at_half() / find(peer).map_or(f64::NAN, Row::tail_at_half);
+            section.at_most(&format!("{name}: p99 at half load / {peer}"), tail, TAIL_RATIO, "");
         }
         section.at_most(&format!("{name}: failed requests"), row.failed(), 0.0, "");
     }
@@ -142,7 +157,10 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     if !absent.is_empty() {
         section.note(format!("not measured, because not here: {}", absent.join(", ")));
     }
-    section.note("p99 loaded is the mean of the rounds, everything else the median");
+    section.note("p99 loaded and at half are means of the rounds, everything else medians");
+    section.note(format!(
+        "loaded: as fast as it goes. At half: {half} requests/s for everyone, half of what {YARDSTICK} can do, sent in small bursts by h2load"
+    ));
     section.note("RSS is the most so far; of the rows of ogeld it is one process's");
     Ok(vec![section])
 }
