@@ -95,9 +95,12 @@ on_both! {
         build(&app, &ada, &organization, text(&elsewhere)).await;
 
         let wanted: BTreeSet<&str> = WebhookEventType::ALL.iter().map(|kind| kind.as_str()).collect();
+        // Told at the same time, the second key may come last of all.
+        let times = |kind: &str| if kind == "api_key.created" { 2 } else { 1 };
         let missing = || {
             let told = all.kinds();
-            wanted.iter().filter(|kind| !told.iter().any(|one| one == *kind)).copied().collect::<Vec<_>>()
+            let heard = |kind: &str| told.iter().filter(|one| *one == kind).count();
+            wanted.iter().filter(|kind| heard(kind) < times(kind)).copied().collect::<Vec<_>>()
         };
         let waiting = eventually("everything is told", || async { missing().is_empty().then_some(()) });
         if tokio::time::timeout(ogel_testkit::PATIENCE / 2, waiting).await.is_err() {
