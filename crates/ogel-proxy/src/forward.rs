@@ -32,7 +32,7 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// `client`: see [`crate::client_address`]. `is_tls`: whether the client came by `https`.
+    /// `client`: see [`crate::client_address()`]. `is_tls`: whether the client came by `https`.
     pub fn new(client: IpAddr, is_tls: bool) -> Self {
         let proto = if is_tls { "https" } else { "http" };
         let mut standard = match client {

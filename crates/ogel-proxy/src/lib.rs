@@ -7,13 +7,13 @@
 //! # Layout
 //! - [`uri`]: paths that mean one thing only, and upstream paths built from segments
 //! - [`headers`]: what may pass from one side to the other; [`forward`]: a request made fit for an upstream, and its
-//!   response for the client; [`client_address`]: who that client is
+//!   response for the client; [`client_address()`]: who that client is
 //! - [`http1`]: messages on the wire, for whoever reads or writes them
 //! - [`connector`]: how a connection is opened; tests put faults in here
 //! - [`upstream`]: one request to one upstream, and what can go wrong with it ([`error`]); below it its addresses, their
 //!   pools, its [`breaker`]; [`outgoing`] and `body.rs`: what streams to it and from it; [`attempts`]: what was tried
 //! - [`retry`]: when to try again, and when the budget says no
-//! - [`websocket`]: the upgrade, with bounded messages; [`relay`]: two of them joined
+//! - [`websocket`]: the upgrade, with bounded messages; [`relay()`]: two of them joined
 
 mod addresses;
 pub mod attempts;

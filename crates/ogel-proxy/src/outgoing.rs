@@ -44,17 +44,8 @@ impl OutgoingBody {
         Self(Kind::Buffered(Bytes::new()))
     }
 
-    /// Passes `body` on piece by piece. Known its exact length, the request has a `Content-Length`.
-    pub fn streamed<B>(body: B) -> Self
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Boxed>,
-    {
-        Self::limited(body, u64::MAX)
-    }
-
-    /// [`Self::streamed`], of which more than `limit` bytes break the request off: [`BodyTooLarge`] is then the source
-    /// of [`crate::UpstreamError::RequestBody`].
+    /// Passes `body` on piece by piece; known its exact length, the request has a `Content-Length`. More than `limit` bytes
+    /// break the request off: [`BodyTooLarge`] is then the source of [`crate::UpstreamError::RequestBody`].
     pub fn limited<B>(body: B, limit: u64) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,

@@ -47,7 +47,7 @@ async fn pass_with(
     let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
     let passing = Passing { method, uri, target: &target, headers, forwarded: &forwarded, ours };
     let how = until(Instant::now() + Duration::from_secs(5), Replay::BySafety);
-    rules.pass(&upstream, passing, OutgoingBody::streamed(body), how).await.unwrap()
+    rules.pass(&upstream, passing, OutgoingBody::limited(body, u64::MAX), how).await.unwrap()
 }
 
 fn answering(text: &'static str) -> Scripted {

@@ -62,7 +62,7 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn body(pieces: usize, tells_length: bool) -> (OutgoingBody, Arc<AtomicU64>) {
         let made = Arc::new(AtomicU64::new(0));
-        (OutgoingBody::streamed(Self { left: pieces, made: made.clone(), tells_length }), made)
+        (OutgoingBody::limited(Self { left: pieces, made: made.clone(), tells_length }, u64::MAX), made)
     }
 }
 

@@ -46,7 +46,7 @@ async fn text(response: Response<UpstreamBody>) -> Bytes {
 fn fed() -> (mpsc::Sender<io::Result<Frame<Bytes>>>, OutgoingBody) {
     let (feed, frames) = mpsc::channel(1);
     let frames = stream::unfold(frames, |mut frames| async { frames.recv().await.map(|frame| (frame, frames)) });
-    (feed, OutgoingBody::streamed(StreamBody::new(frames.boxed())))
+    (feed, OutgoingBody::limited(StreamBody::new(frames.boxed()), u64::MAX))
 }
 
 fn data(text: &'static str) -> io::Result<Frame<Bytes>> {

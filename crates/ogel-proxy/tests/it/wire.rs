@@ -230,7 +230,7 @@ async fn an_answer_to_a_request_that_the_upstream_stopped_reading_is_still_read(
         // Closed: whatever is written from now on fails.
     });
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![7; 16 << 10]))));
-    let body = OutgoingBody::streamed(StreamBody::new(endless.boxed()));
+    let body = OutgoingBody::limited(StreamBody::new(endless.boxed()), u64::MAX);
     let request = Request::builder().method(Method::POST).uri("/path").body(body).unwrap();
     let answer = pass_on(&upstream, &rules(&[]), request, sending(Replay::Never)).await.unwrap();
     let (status, _, body, _) = read(answer).await.unwrap();
@@ -251,7 +251,7 @@ async fn a_body_that_is_not_as_long_as_it_said_never_looks_whole() {
             }
         });
         let frames = pieces.into_iter().map(|piece| Ok::<_, io::Error>(Frame::data(Bytes::from(piece))));
-        let body = OutgoingBody::streamed(Said(StreamBody::new(stream::iter(frames)), said));
+        let body = OutgoingBody::limited(Said(StreamBody::new(stream::iter(frames)), said), u64::MAX);
         let request = Request::builder().method(Method::POST).uri("/path").body(body).unwrap();
         let how = until(Instant::now() + Duration::from_secs(9), Replay::Never);
         let error = pass_on(&upstream, &rules(&[]), request, how).await.err().unwrap();
