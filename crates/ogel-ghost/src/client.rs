@@ -57,7 +57,7 @@ impl Ghost {
         let bases = urls.map(|url| base_uri(url)).collect::<Result<Vec<_>, _>>()?;
         let (limits, breaker, ejection) = (config.limits, config.breaker, config.ejection);
         let upstream_config = UpstreamConfig { limits, breaker, ejection, random: random.clone() };
-        let upstream = Upstream::with(bases, connector, upstream_config).map_err(|_| SetupError::BaseUrlsDiffer)?;
+        let upstream = Upstream::new(bases, connector, upstream_config).map_err(|_| SetupError::BaseUrlsDiffer)?;
         if !is_sendable(config.platform_key.expose()) {
             return Err(SetupError::PlatformKey);
         }

@@ -161,17 +161,9 @@ impl Inner {
 }
 
 impl Upstream {
-    /// One address, no breaker. Errors: `base` has no scheme and host.
-    pub fn new(base: Uri, connector: Connector, limits: Limits) -> Result<Self, UpstreamError> {
-        // Nothing is drawn: there is one address, and no pause to spread.
-        let random: Random = Arc::new(|| 0);
-        let config = UpstreamConfig { limits, breaker: None, ejection: EjectionConfig::default(), random };
-        Self::with(vec![base], connector, config)
-    }
-
-    /// Several addresses of the same service. Errors: none given, one without scheme and host, or two that differ in
+    /// One or several addresses of the same service. Errors: none given, one without scheme and host, or two that differ in
     /// scheme or path.
-    pub fn with(bases: Vec<Uri>, connector: Connector, config: UpstreamConfig) -> Result<Self, UpstreamError> {
+    pub fn new(bases: Vec<Uri>, connector: Connector, config: UpstreamConfig) -> Result<Self, UpstreamError> {
         let differs = |base: &Uri| base.scheme() != bases[0].scheme() || base.path() != bases[0].path();
         if bases.is_empty() || bases.iter().any(differs) {
             return Err(UpstreamError::protocol("an upstream needs addresses that share one scheme and path"));

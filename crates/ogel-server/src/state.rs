@@ -249,8 +249,7 @@ impl AppState {
             ejection: EjectionConfig::default(),
             random: self.upstream.random.clone(),
         };
-        ogel_proxy::Upstream::with(bases.collect::<Result<_, _>>()?, self.upstream.connector.clone(), upstream)
-            .map(Some)
+        ogel_proxy::Upstream::new(bases.collect::<Result<_, _>>()?, self.upstream.connector.clone(), upstream).map(Some)
     }
 
     /// Runs `work` on the control plane and waits for it. If the caller goes away meanwhile the work goes on: what has

@@ -1,12 +1,19 @@
 //! Asks an upstream as our own clients do, a request and all of its answer; and passes a client's request on.
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use ogel_proxy::{
-    ForwardRules, Forwarded, HeaderRules, OutgoingBody, Passing, Question, Replay, Sending, Upstream, UpstreamBody,
-    UpstreamError,
+    Connector, EjectionConfig, ForwardRules, Forwarded, HeaderRules, Limits, OutgoingBody, Passing, Question, Replay,
+    Sending, Upstream, UpstreamBody, UpstreamConfig, UpstreamError,
 };
+use std::sync::Arc;
 use tokio::time::Instant;
+
+/// One address, no breaker. Nothing is drawn: there is nothing to choose from, and no pause to spread.
+pub(crate) fn single(base: Uri, connector: Connector, limits: Limits) -> Result<Upstream, UpstreamError> {
+    let config = UpstreamConfig { limits, breaker: None, ejection: EjectionConfig::default(), random: Arc::new(|| 0) };
+    Upstream::new(vec![base], connector, config)
+}
 
 /// Of the request only the method, the target and the body are sent.
 pub(crate) async fn ask(

@@ -1,13 +1,13 @@
 //! A client's request on its way to an upstream and back: what passes, what is ours, what never leaves.
 
 use crate::{
-    asking::until,
+    asking::{single, until},
     scripted::{Reply, Scripted},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use ogel_proxy::{ForwardRules, Forwarded, Limits, OutgoingBody, Passing, Replay, Upstream, UpstreamBody, join};
+use ogel_proxy::{ForwardRules, Forwarded, Limits, OutgoingBody, Passing, Replay, UpstreamBody, join};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ async fn pass_with(
     ours: &[(&'static str, &str)],
 ) -> Response<UpstreamBody> {
     let base = "http://up.test/base".parse().unwrap();
-    let upstream = Upstream::new(base, scripted.connector(), Limits::default()).unwrap();
+    let upstream = single(base, scripted.connector(), Limits::default()).unwrap();
     let target = join(upstream.base(), &["v1", "things"], &[]).unwrap();
     let (head, body) = request.into_parts();
     let forwarded = forwarded();

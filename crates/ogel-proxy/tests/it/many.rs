@@ -36,7 +36,7 @@ fn upstream(hosts: &[Scripted], breaker: Option<BreakerConfig>) -> Upstream {
     let random = Arc::new(move || dice.fetch_add(0x9e37_79b9_7f4a_7c15, SeqCst).wrapping_mul(0xbf58_476d_1ce4_e5b9));
     let ejection = EjectionConfig { consecutive_failures: 3, ..EjectionConfig::default() };
     let config = UpstreamConfig { limits: Limits::default(), breaker, ejection, random };
-    Upstream::with(bases, Connector::custom(Arc::new(Hosts(hosts.to_vec()))), config).unwrap()
+    Upstream::new(bases, Connector::custom(Arc::new(Hosts(hosts.to_vec()))), config).unwrap()
 }
 
 fn obliging() -> Scripted {
@@ -187,7 +187,7 @@ async fn addresses_have_to_share_scheme_and_path() {
             random: Arc::new(|| 0),
         };
         let bases = bases.iter().map(|base| base.parse().unwrap()).collect();
-        Upstream::with(bases, obliging().connector(), config).is_ok()
+        Upstream::new(bases, obliging().connector(), config).is_ok()
     };
     assert!(make(&["http://a/p", "http://b:81/p"]));
     for wrong in [&["http://a", "https://b"][..], &["http://a/p", "http://b/q"], &[], &["http://a", "/only"]] {
@@ -218,7 +218,7 @@ async fn a_name_that_means_another_address_by_now_is_followed_by_the_next_connec
         ejection: EjectionConfig::default(),
         random: Arc::new(|| 1),
     };
-    let upstream = Upstream::with(vec!["http://ghost.test:81".parse().unwrap()], connector, config).unwrap();
+    let upstream = Upstream::new(vec!["http://ghost.test:81".parse().unwrap()], connector, config).unwrap();
     assert_eq!(get(&upstream).await.unwrap().body(), "old");
     meaning.store(1, SeqCst);
     for _ in 0..3 {

@@ -1,5 +1,6 @@
 //! An upstream that is a function of its connection, for what a script of whole replies cannot say.
 
+use crate::asking::single;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use ogel_proxy::{BoxFuture, Connect, Connector, Io, Limits, OutgoingBody, Upstream};
@@ -40,7 +41,7 @@ where
     F: Fn(DuplexStream) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    Upstream::new("http://up.test".parse().unwrap(), Connector::custom(Arc::new(Raw(serve))), limits).unwrap()
+    single("http://up.test".parse().unwrap(), Connector::custom(Arc::new(Raw(serve))), limits).unwrap()
 }
 
 /// Reads until `end` has come, and nothing after it.

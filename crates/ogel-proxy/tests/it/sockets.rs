@@ -1,6 +1,6 @@
 //! Real sockets: TLS, and connections kept on a runtime with several threads.
 
-use crate::asking::{ask, get_of, until};
+use crate::asking::{ask, get_of, single, until};
 use bytes::Bytes;
 use ogel_proxy::{Connector, Limits, Replay, Upstream, UpstreamError};
 use rustls::{
@@ -67,7 +67,7 @@ async fn get(upstream: &Upstream) -> Result<Bytes, UpstreamError> {
 }
 
 fn upstream(url: &str, roots: RootCertStore) -> Upstream {
-    Upstream::new(url.parse().unwrap(), Connector::with_roots(roots).unwrap(), Limits::default()).unwrap()
+    single(url.parse().unwrap(), Connector::with_roots(roots).unwrap(), Limits::default()).unwrap()
 }
 
 #[tokio::test]

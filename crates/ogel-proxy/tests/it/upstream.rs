@@ -1,7 +1,7 @@
 //! Connections kept, replayed, timed out and given up.
 
 use crate::{
-    asking::{ask, pass_on, rules, until},
+    asking::{ask, pass_on, rules, single, until},
     scripted::{Reply, Scripted, answer},
 };
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 fn upstream(scripted: &Scripted, limits: Limits) -> Upstream {
-    Upstream::new("http://ghost.test:8080".parse().unwrap(), scripted.connector(), limits).unwrap()
+    single("http://ghost.test:8080".parse().unwrap(), scripted.connector(), limits).unwrap()
 }
 
 fn request(method: Method) -> Request<Bytes> {
@@ -91,7 +91,7 @@ async fn an_upstream_that_moves_is_followed_however_busy_its_connections_are() {
     let random: ogel_proxy::Random = std::sync::Arc::new(|| u64::MAX);
     let config = UpstreamConfig { limits, breaker: None, ejection: EjectionConfig::default(), random };
     let base = "http://ghost.test:8080".parse().unwrap();
-    let upstream = Upstream::with(vec![base], Connector::custom(name.clone()), config).unwrap();
+    let upstream = Upstream::new(vec![base], Connector::custom(name.clone()), config).unwrap();
     get(&upstream).await.unwrap();
     name.1.store(1, std::sync::atomic::Ordering::SeqCst);
     // Never idle for long, so nothing else would end it.
@@ -370,5 +370,5 @@ async fn a_tunnel_is_never_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_without_a_host_is_refused() {
     let scripted = Scripted::new(|_| ok());
-    assert!(Upstream::new("/path".parse().unwrap(), scripted.connector(), Limits::default()).is_err());
+    assert!(single("/path".parse().unwrap(), scripted.connector(), Limits::default()).is_err());
 }
