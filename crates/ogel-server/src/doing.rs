@@ -160,7 +160,11 @@ impl Operating {
             (OperationKind::PromoteDeployment | OperationKind::RollBackDeployment, None) => {
                 return Err(Failure::new(ErrorCode::NotFound, "the deployment was deleted before this was done"));
             }
-            // The deployment's own job does it, or it is of a newer build of ours.
+            // Left to a replica of a newer build, which knows how.
+            (OperationKind::Unrecognized, _) => {
+                return Err(Error::internal("a newer build asked for an operation that this one does not know").into());
+            }
+            // The deployment's own job does it.
             _ => {}
         }
         app.store.end_operation(job, Ending::Success, now).await?;

@@ -70,7 +70,6 @@ macro_rules! words { ($($word:ident),+) => { $(
 words!(
     MailState,
     BudgetAction,
-    DeploymentEventType,
     DeploymentStatus,
     DeviceStatus,
     DomainStatus,
@@ -79,7 +78,6 @@ words!(
     LineKind,
     Metric,
     ObjectKind,
-    OperationKind,
     OperationState,
     Plan,
     Role,
@@ -132,7 +130,7 @@ macro_rules! shown { ($($word:ident),+) => { $(
         fn read(raw: String) -> Result<Self, BoxError> { Ok(raw.parse().unwrap_or($word::Unrecognized)) }
     }
 )+ } }
-shown!(AuditAction, FindingKind, Queue);
+shown!(AuditAction, DeploymentEventType, FindingKind, OperationKind, Queue);
 
 /// A JSON object.
 impl Column for serde_json::Map<String, serde_json::Value> {

@@ -222,6 +222,44 @@ async fn what_is_deployed_again_while_ghost_is_away_is_deployed_later_on_postgre
     redeployed_later(Database::Postgres).await;
 }
 
+/// While replicas are replaced, a newer one may ask for what an older one has no word for: it shows it, and leaves it undone.
+async fn asked_by_a_newer_build(database: Database) {
+    let app = impatient(database).await;
+    let (ada, grace) = (app.sign_up("ada").await, app.sign_up("grace").await);
+    let project = ada.project("shop").await;
+    let deployment = succeeded(&ada, &project).await;
+    app.network.set_down(true);
+    let id = ada.delete(&path(&deployment)).await.expect(202)["id"].clone();
+    app.at_database("UPDATE operations SET kind = 'from_the_future' WHERE completed_at IS NULL").await;
+    app.at_database("UPDATE deployment_events SET kind = 'from_the_future' WHERE kind = 'created'").await;
+    let events = ada.get(&format!("{}/events", path(&deployment))).await.expect(200);
+    let of_the_future = |event: &&Value| event["type"] == "unrecognized";
+    assert_eq!(events["events"].as_array().unwrap().iter().filter(of_the_future).count(), 1, "{events}");
+    let given_up = eventually("it is given up", || async {
+        let dead = grace.get("/admin/operations?state=dead").await.expect(200);
+        dead["operations"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert_eq!((&given_up["id"], &given_up["kind"]), (&id, &json!("unrecognized")));
+    // A replica that has the word does it.
+    app.at_database("UPDATE operations SET kind = 'delete_deployment' WHERE completed_at IS NULL").await;
+    app.network.set_down(false);
+    grace.post(&format!("/admin/operations/{}/retry", id.as_str().unwrap()), json!({})).await.expect(202);
+    assert_eq!(ended(&ada, &id).await["state"], "succeeded");
+    ada.get(&path(&deployment)).await.expect_error(404, "NOT_FOUND");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_build_asked_for_is_shown_and_left_to_it_on_sqlite() {
+    asked_by_a_newer_build(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_build_asked_for_is_shown_and_left_to_it_on_postgres() {
+    asked_by_a_newer_build(Database::Postgres).await;
+}
+
 /// The end of a deleted project waits for Ghost as an operation; from its beginning on nobody can restore half of it.
 async fn purged_later(database: Database) {
     let app = TestApp::start_with(database, |config| {
