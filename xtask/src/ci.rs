@@ -52,7 +52,8 @@ pub(crate) fn run(workspace: Workspace) -> Result {
         let result = step(&mut check);
         timings.push((*name, started.elapsed(), result.is_ok()));
         if let Err(sentence) = result {
-            outcome = Err(format!("the check stopped in step `{name}`: {sentence}"));
+            let room = preflight::short_of_room(&check.workspace.target).unwrap_or_default();
+            outcome = Err(format!("the check stopped in step `{name}`: {sentence}{room}"));
             break;
         }
     }

@@ -53,8 +53,30 @@ const NEEDS: &[Need] = &[
     Need { name: "clippy", reason: "`cargo clippy`", packages: &[], present: || runs("cargo-clippy") },
 ];
 
+/// With less room than this left, in MiB, a failure is most likely one to write.
+const LEAST_ROOM: u64 = 512;
+
 pub(crate) fn run() -> Result {
     satisfy("the check", NEEDS)
+}
+
+/// What a failure is said to come from when the disk of `folder` is as good as full: a compiler only says that it could not
+/// write.
+pub(crate) fn short_of_room(folder: &Path) -> Option<String> {
+    let free = free(folder).filter(|free| *free < LEAST_ROOM)?;
+    Some(format!("; only {free} MiB are free where `{}` is, and the check writes about 5 GiB there", folder.display()))
+}
+
+/// In MiB, where the system has a `df` to ask.
+fn free(folder: &Path) -> Option<u64> {
+    let table = shell::output(Command::new("df").arg("-Pk").arg(folder)).ok()?;
+    available(&table)
+}
+
+/// The fourth word of the last line: size, used and available in KiB.
+fn available(table: &str) -> Option<u64> {
+    let kib: u64 = table.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kib / 1024)
 }
 
 /// Sees to it that everything `chore` needs is there, or says what is not.
@@ -108,4 +130,18 @@ fn still_needed(chore: &str, absent: &[&Need]) -> String {
         format!("\n  {} ({}): {source}", need.name, need.reason)
     });
     format!("this machine misses what {chore} needs:{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_that_is_left_is_read_from_what_df_prints() {
+        let table =
+            "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 263940717 12582912 83886080 14% /\n";
+        assert_eq!(available(table), Some(81920));
+        assert_eq!(available(""), None);
+        assert!(free(Path::new(env!("CARGO_MANIFEST_DIR"))).is_some());
+    }
 }
