@@ -32,8 +32,9 @@ impl Row {
         median(self.loaded.iter().map(|run| run.cpu))
     }
 
+    /// The mean: `wrk` tells whole microseconds, and gateways differ by less.
     fn p50(&self) -> f64 {
-        median(self.alone.iter().map(|run| run.p50))
+        mean(self.alone.iter().map(|run| run.p50))
     }
 
     /// The mean: with more threads than cores a round's slowest hundredth waits for one tick of the kernel's clock (4 ms) or for
@@ -91,8 +92,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     }
 
     let find = |name: &str| rows.iter().find(|row| row.target.name == name);
-    let yardstick = find(YARDSTICK).map_or(f64::NAN, Row::cpu);
-    let lone = |name: &str| find(name).map_or(f64::NAN, Row::p50);
+    let of = |name: &str, what: fn(&Row) -> f64| find(name).map_or(f64::NAN, what);
+    let yardstick = of(YARDSTICK, Row::cpu);
     let mut section = Section::new(
         format!("Through the gateway, {CONNECTIONS} connections"),
         &[
@@ -129,11 +130,11 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
         let name = route.name;
         section.at_most(&format!("{name}: CPU per request / nginx+limit"), row.cpu() / yardstick, CPU_RATIO, "");
         for peer in [YARDSTICK, PLAIN] {
-            let time = row.p50() / lone(peer);
+            let time = row.p50() / of(peer, Row::p50);
             section.at_most(&format!("{name}: p50 at one connection / {peer}"), time, LATENCY_RATIO, "");
-            let tail = row.tail() / find(peer).map_or(f64::NAN, Row::tail);
+            let tail = row.tail() / of(peer, Row::tail);
             section.at_most(&format!("{name}: p99 under load / {peer}"), tail, TAIL_RATIO, "");
-            let tail = row.tail_at_half() / find(peer).map_or(f64::NAN, Row::tail_at_half);
+            let tail = row.tail_at_half() / of(peer, Row::tail_at_half);
             section.at_most(&format!("{name}: p99 at half load / {peer}"), tail, TAIL_RATIO, "");
         }
         section.at_most(&format!("{name}: failed requests"), row.failed(), 0.0, "");
@@ -157,7 +158,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     if !absent.is_empty() {
         section.note(format!("not measured, because not here: {}", absent.join(", ")));
     }
-    section.note("p99 loaded and at half are means of the rounds, everything else medians");
+    section.note("p50 alone, p99 loaded and at half are means of the rounds, everything else medians");
     section.note(format!(
         "loaded: as fast as it goes. At half: {half} requests/s for everyone, half of what {YARDSTICK} can do, sent in small bursts by h2load"
     ));

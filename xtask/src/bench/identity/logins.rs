@@ -5,7 +5,11 @@
 //! as any call does; so as many programs have their tokens renewed, which is a login without a password, and what is left of the
 //! difference is the passwords'. Then as many requests come as the machine can serve and more, so that no core is ever idle: logins
 //! still have to end.
+//!
+//! Passwords at work leave a machine of two cores one that is idle, whoever passes on what the other core gets. How much that alone
+//! costs, nginx shows: it passes on the same requests while the same people log in here.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,10 +18,11 @@ use serde_json::Value;
 
 use super::super::gateway::Gateway;
 use super::super::load::{median, quantile};
+use super::super::peers::{self, YARDSTICK};
 use super::super::report::{Section, figure};
 use super::super::{Bench, Result};
 use super::{CALLERS, ours};
-use crate::http::bearer;
+use crate::http::{Connection, bearer};
 
 /// Passed on, one after the other, over each of so many connections.
 const CONNECTIONS: u32 = 4;
@@ -27,6 +32,8 @@ const PACE: Duration = Duration::from_millis(5);
 const MORE_MS: f64 = 0.5;
 /// How many times as long they may wait where no core is ever idle.
 const UNDER_LOAD: f64 = 1.1;
+/// How many times as long they may wait as those that nginx passes on beside the same logins.
+const BESIDE_NGINX: f64 = 1.2;
 /// A login that takes longer than this has lost its person.
 const LOGIN_MS: f64 = 5_000.0;
 /// One on a machine that is never idle, with forty-nine others, long before its request is given up.
@@ -36,10 +43,30 @@ const CROWD: usize = 32;
 /// For how long: each of fifty logins has to end in it.
 const BUSY: Duration = Duration::from_secs(12);
 
+/// Requests that somebody passes on.
+#[derive(Clone, Copy)]
+struct Load<'a> {
+    gateway: SocketAddr,
+    path: &'a str,
+    headers: &'a [String],
+}
+
+/// What one gateway's requests took, at a fixed rate and as fast as it goes, with nobody at the door and with everybody.
+#[derive(Default)]
+struct Passed {
+    alone: Times,
+    beside: Times,
+    crowd_alone: Times,
+    crowded: Times,
+}
+
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let (gateway, account) = bench.gateway("logins")?;
+    let nginx = peers::start(YARDSTICK, &bench.folder.0, bench.upstream.address)?;
     let path = super::super::main_route(&bench.routes(&gateway, &account)?.0)?.path(&account.project);
     let key = [account.key.clone()];
+    let load = Load { gateway: gateway.address, path: &path, headers: &key };
+    let their_load = Load { gateway: nginx.address, ..load };
     let mut connection = gateway.connect()?;
     let mut programs = Vec::new();
     for person in 0..CALLERS {
@@ -48,59 +75,71 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     }
     let time = Duration::from_secs(bench.options.seconds.max(3));
     let rounds = bench.options.rounds;
-    let (mut alone, mut beside, mut logins) = (Times::default(), Times::default(), Times::default());
+    let (mut us, mut them) = (Passed::default(), Passed::default());
     let (mut beside_renewals, mut renewals) = (Times::default(), Times::default());
-    let (mut crowd_alone, mut crowded, mut late) = (Times::default(), Times::default(), Times::default());
+    let (mut logins, mut late) = (Times::default(), Times::default());
     for _ in 0..rounds {
-        alone.round(passed_on(&gateway, &path, &key, time)?, time);
-        let (passed, logged_in) = with_logins(&gateway, || passed_on(&gateway, &path, &key, time))?;
-        beside.round(passed, time);
+        us.alone.round(passed_on(load, time)?, time);
+        them.alone.round(passed_on(their_load, time)?, time);
+        let (passed, logged_in) = with_logins(&gateway, || passed_on(load, time))?;
+        us.beside.round(passed, time);
         let pace = time * u32::try_from(CALLERS).unwrap_or(1) / u32::try_from(logged_in.len()).unwrap_or(1);
         logins.round(logged_in, time);
-        let (passed, renewed) =
-            with_renewals(&gateway, &mut programs, pace, || passed_on(&gateway, &path, &key, time))?;
+        them.beside.round(with_logins(&gateway, || passed_on(their_load, time))?.0, time);
+        let (passed, renewed) = with_renewals(&gateway, &mut programs, pace, || passed_on(load, time))?;
         beside_renewals.round(passed, time);
         renewals.round(renewed, time);
-        crowd_alone.round(crowd(&gateway, &path, &key)?, BUSY);
-        let (passed, logged_in) = with_logins(&gateway, || crowd(&gateway, &path, &key))?;
-        crowded.round(passed, BUSY);
+        us.crowd_alone.round(crowd(load)?, BUSY);
+        them.crowd_alone.round(crowd(their_load)?, BUSY);
+        let (passed, logged_in) = with_logins(&gateway, || crowd(load))?;
+        us.crowded.round(passed, BUSY);
         late.round(logged_in, BUSY);
+        them.crowded.round(with_logins(&gateway, || crowd(their_load))?.0, BUSY);
     }
     let mut section = Section::new(
         format!("{CALLERS} people log in at once, again and again, while requests are passed on"),
         &["", "per second", "p50 ms", "p99 ms"],
     );
     let p99 = |times: &Times| median(times.p99.clone());
-    let (more, of_passwords) = (p99(&beside) - p99(&alone), p99(&beside) - p99(&beside_renewals));
-    let (login, busy, under_load) = (p99(&logins), p99(&late), p99(&crowded) / p99(&crowd_alone));
+    let more = p99(&us.beside) - p99(&us.alone);
+    let of_passwords = p99(&us.beside) - p99(&beside_renewals);
+    let beside_nginx = p99(&us.beside) / p99(&them.beside);
+    let under_load = p99(&us.crowded) / p99(&us.crowd_alone);
+    let crowded_nginx = p99(&us.crowded) / p99(&them.crowded);
+    let (login, busy) = (p99(&logins), p99(&late));
     for (name, times) in [
-        ("passed on, nobody logs in", alone),
+        ("passed on, nobody logs in", us.alone),
         ("passed on while programs renew their tokens", beside_renewals),
         ("renewal", renewals),
-        ("passed on while people log in", beside),
+        ("passed on while people log in", us.beside),
         ("login", logins),
-        ("passed on as fast as it goes, nobody logs in", crowd_alone),
-        ("passed on as fast as it goes while people log in", crowded),
+        ("passed on by nginx+limit, nobody logs in", them.alone),
+        ("passed on by nginx+limit while people log in here", them.beside),
+        ("passed on as fast as it goes, nobody logs in", us.crowd_alone),
+        ("passed on as fast as it goes while people log in", us.crowded),
         ("login on a machine that is never idle", late),
+        ("passed on by nginx+limit as fast as it goes, nobody logs in", them.crowd_alone),
+        ("passed on by nginx+limit as fast as it goes while people log in here", them.crowded),
     ] {
         let cells = [times.rate, times.p50, times.p99].map(|values| figure(median(values)));
         section.row([vec![name.to_owned()], cells.to_vec()].concat());
     }
-    section.at_most("p99 of what is passed on, more than alone", more, MORE_MS, "ms");
-    section.at_most(
-        "p99 of what is passed on, more while people log in than while programs renew",
-        of_passwords,
-        MORE_MS,
-        "ms",
-    );
-    section.at_most(
-        "p99 of what is passed on as fast as it goes, while people log in / nobody does",
-        under_load,
-        UNDER_LOAD,
-        "",
-    );
-    section.at_most("p99 of a login", login, LOGIN_MS, "ms");
-    section.at_most("p99 of a login on a machine that is never idle", busy, BUSY_LOGIN_MS, "ms");
+    for (line, value, most, unit) in [
+        ("p99 of what is passed on, more than alone", more, MORE_MS, "ms"),
+        ("p99 of what is passed on, more while people log in than while programs renew", of_passwords, MORE_MS, "ms"),
+        ("p99 of what is passed on while people log in / by nginx+limit", beside_nginx, BESIDE_NGINX, ""),
+        ("p99 of what is passed on as fast as it goes, while people log in / nobody does", under_load, UNDER_LOAD, ""),
+        (
+            "p99 of what is passed on as fast as it goes while people log in / by nginx+limit",
+            crowded_nginx,
+            BESIDE_NGINX,
+            "",
+        ),
+        ("p99 of a login", login, LOGIN_MS, "ms"),
+        ("p99 of a login on a machine that is never idle", busy, BUSY_LOGIN_MS, "ms"),
+    ] {
+        section.at_most(line, value, most, unit);
+    }
     section.note(format!(
         "passed on: {CONNECTIONS} connections, a request each {} ms, counted from when it was due; medians of {rounds} rounds of {} s",
         PACE.as_millis(),
@@ -135,20 +174,26 @@ fn email(person: usize) -> String {
     format!("login-{person}@example.com")
 }
 
+impl Load<'_> {
+    fn ask(&self, connection: &mut Connection) -> Result {
+        match connection.call("GET", self.path, self.headers, &[])? {
+            (200, _) => Ok(()),
+            (status, _) => Err(format!("`{}` answered {status}", self.path)),
+        }
+    }
+}
+
 /// How long each request took, in milliseconds, counted from when it was due.
-fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> Result<Vec<f64>> {
+fn passed_on(load: Load<'_>, time: Duration) -> Result<Vec<f64>> {
     let begun = Instant::now();
     // Evenly spread: four at the same moment would wait for one another.
     let one = |number: u32| -> Result<Vec<f64>> {
-        let mut connection = gateway.connect()?;
+        let mut connection = Connection::open(load.gateway)?;
         let (start, mut times) = (begun + PACE * number / CONNECTIONS, Vec::new());
         while begun.elapsed() < time {
             let due = start + PACE * u32::try_from(times.len()).map_err(|error| error.to_string())?;
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let (status, _) = connection.call("GET", path, key, &[])?;
-            if status != 200 {
-                return Err(format!("`{path}` answered {status}"));
-            }
+            load.ask(&mut connection)?;
             times.push(due.elapsed().as_secs_f64() * 1e3);
         }
         Ok(times)
@@ -160,16 +205,13 @@ fn passed_on(gateway: &Gateway, path: &str, key: &[String], time: Duration) -> R
 }
 
 /// The same without any pause, from so many that no core has time.
-fn crowd(gateway: &Gateway, path: &str, key: &[String]) -> Result<Vec<f64>> {
+fn crowd(load: Load<'_>) -> Result<Vec<f64>> {
     let one = || -> Result<Vec<f64>> {
-        let mut connection = gateway.connect()?;
+        let mut connection = Connection::open(load.gateway)?;
         let (start, mut times) = (Instant::now(), Vec::new());
         while start.elapsed() < BUSY {
             let begun = Instant::now();
-            let (status, _) = connection.call("GET", path, key, &[])?;
-            if status != 200 {
-                return Err(format!("`{path}` answered {status}"));
-            }
+            load.ask(&mut connection)?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
         Ok(times)
