@@ -17,6 +17,7 @@ pub use tag::Tag;
 pub use token::Token;
 
 use crate::{Event, Shared, Unavailable};
+use foldhash::fast::RandomState;
 use moka::{future, policy::EvictionPolicy, sync};
 use parking_lot::Mutex;
 use std::{
@@ -88,7 +89,7 @@ type Untold = BTreeMap<(Box<str>, Box<str>), u64>;
 
 pub struct Responses {
     shared: Shared,
-    entries: sync::Cache<Key, Arc<Entry>>,
+    entries: sync::Cache<Key, Arc<Entry>, RandomState>,
     epochs: sync::Cache<(Arc<str>, Box<str>), u64>,
     /// Grows with every new epoch, so that what was found to hold need not be looked at again until something changes.
     changes: AtomicU64,
@@ -108,7 +109,10 @@ impl Responses {
         };
         Self {
             shared,
-            entries: sync::Cache::builder().max_capacity(max_bytes).weigher(weight).build(),
+            entries: sync::Cache::builder()
+                .max_capacity(max_bytes)
+                .weigher(weight)
+                .build_with_hasher(RandomState::default()),
             // The one unused for longest makes room: nothing kept under it is young any more. By how often they are used, a
             // change of what is seldom looked at would find no room, and not count.
             epochs: sync::Cache::builder()

@@ -10,6 +10,7 @@ use crate::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use moka::{future::Cache, ops::compute::Op};
 use ogel_api::{
     error::{Error, ErrorCode},
@@ -53,7 +54,7 @@ pub struct Bridge {
     accounts: Cache<UserId, Arc<str>>,
     projects: Cache<ProjectId, GhostProject>,
     members: Cache<(ProjectId, UserId), ()>,
-    tokens: Cache<UserId, Token>,
+    tokens: Cache<UserId, Token, RandomState>,
     minted: AtomicU64,
 }
 
@@ -74,7 +75,10 @@ impl Bridge {
             accounts: Cache::builder().max_capacity(100_000).build(),
             projects: Cache::builder().max_capacity(100_000).build(),
             members: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(3600)).build(),
-            tokens: Cache::builder().max_capacity(100_000).time_to_live(LONGEST).build(),
+            tokens: Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(LONGEST)
+                .build_with_hasher(RandomState::default()),
             minted: AtomicU64::new(0),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     error::{Failure, Result},
     state::App,
 };
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use ogel_api::id::ProjectId;
 use ogel_store::{GhostObject, ObjectKind};
@@ -17,23 +18,27 @@ use std::{
 use uuid::Uuid;
 
 /// Ours by Ghost's, of one kind and project.
-pub(crate) type Ids = HashMap<Box<str>, Uuid>;
+pub(crate) type Ids = HashMap<Box<str>, Uuid, RandomState>;
 
 /// Mappings in memory. They never change; but one can go, and Ghost's id be used again, so another process's news is
 /// waited for no longer than this.
 const KEPT: Duration = Duration::from_secs(300);
 
 pub struct Objects {
-    by_id: Cache<Uuid, Arc<GhostObject>>,
-    by_project: Cache<(ProjectId, ObjectKind), Arc<Ids>>,
+    by_id: Cache<Uuid, Arc<GhostObject>, RandomState>,
+    by_project: Cache<(ProjectId, ObjectKind), Arc<Ids>, RandomState>,
 }
 
 impl Default for Objects {
     fn default() -> Self {
         let weight = |_: &_, ids: &Arc<Ids>| u32::try_from(ids.len()).unwrap_or(u32::MAX).saturating_add(1);
         Self {
-            by_id: Cache::builder().max_capacity(200_000).time_to_live(KEPT).build(),
-            by_project: Cache::builder().max_capacity(500_000).weigher(weight).time_to_live(KEPT).build(),
+            by_id: Cache::builder().max_capacity(200_000).time_to_live(KEPT).build_with_hasher(RandomState::default()),
+            by_project: Cache::builder()
+                .max_capacity(500_000)
+                .weigher(weight)
+                .time_to_live(KEPT)
+                .build_with_hasher(RandomState::default()),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     pipeline::RequestContext,
 };
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use ogel_api::{
     error::Error,
@@ -15,11 +16,11 @@ use ogel_api::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-pub struct Places(Cache<Uuid, ProjectId>);
+pub struct Places(Cache<Uuid, ProjectId, RandomState>);
 
 impl Default for Places {
     fn default() -> Self {
-        Self(Cache::new(200_000))
+        Self(Cache::builder().max_capacity(200_000).build_with_hasher(RandomState::default()))
     }
 }
 
