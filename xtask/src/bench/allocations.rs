@@ -1,12 +1,13 @@
 //! Allocations and instructions per request, counted by valgrind: they are the same on every machine and in every run.
 //!
-//! A run with twice as many requests minus one with as many leaves out starting, stopping and everything made once.
+//! A run with twice as many requests minus one with as many leaves out starting, stopping and everything made once. Only the
+//! data-plane thread counts: others look at the clock, and do more in a run that takes longer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use super::gateway::{Account, Plan, Route};
+use super::gateway::Plan;
 use super::report::{Section, figure};
 use super::{Bench, Result};
 
@@ -40,6 +41,13 @@ struct Profile {
     own: HashMap<String, u64>,
 }
 
+impl Profile {
+    /// Instructions of what only a data-plane thread does.
+    fn of_data_plane(&self) -> u64 {
+        self.own.iter().filter(|(name, _)| name.contains("ogel_server::edge::")).map(|(_, count)| count).sum()
+    }
+}
+
 /// Two runs, of which the second made as many requests more as `requests` says.
 struct Difference {
     once: Profile,
@@ -71,10 +79,7 @@ impl Difference {
 }
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
-    let requests: u32 = bench.options.size(2000, 200);
-    let mut plan = bench.plan("allocations");
-    plan.set("server.threads", "1");
-    plan.set("server.drain_seconds", "1");
+    let plan = counted(bench.plan("allocations"));
     // The account is made without valgrind, in the database that the counted runs open.
     let (account, routes, notes) = {
         let gateway = plan.start("ogeld", &[])?;
@@ -88,8 +93,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     );
     let mut details = Vec::new();
     for route in routes {
-        let run = |requests| profile(bench, &plan, &account, route, requests);
-        let found = Difference { once: run(requests)?, twice: run(requests * 2)?, requests };
+        let found = difference(bench, &plan, &route.path(&account.project), &route.headers(&account))?;
         let allocations = found.sum(|profile| &profile.allocations);
         let (releases, instructions) =
             (found.sum(|profile| &profile.releases), found.each(|profile| profile.instructions));
@@ -105,28 +109,64 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Section>> {
     notes.into_iter().for_each(|note| section.note(note));
     section.note("valgrind knows no instructions for SHA-256, so that hashing a key counts for more than it costs");
     section.note("where the processor copies by itself, valgrind counts an instruction for every byte");
-    section.note("one data-plane thread, one connection; what the kernel does is not counted");
+    section.note("one data-plane thread, one connection; what other threads and the kernel do is not counted");
     details.insert(0, section);
     Ok(details)
 }
 
-/// A request after the other on one connection, under valgrind.
-fn profile(bench: &Bench<'_>, plan: &Plan, account: &Account, route: &Route, requests: u32) -> Result<Profile> {
-    let file = bench.folder.0.join("callgrind.out");
+/// One thread, so that every run does the same in the same order.
+fn counted(mut plan: Plan) -> Plan {
+    plan.set("server.threads", "1");
+    plan.set("server.drain_seconds", "1");
+    plan
+}
+
+/// Instructions per request of a gateway set up like this.
+pub(super) fn instructions(bench: &Bench<'_>, plan: Plan, path: &str, headers: &[String]) -> Result<f64> {
+    Ok(difference(bench, &counted(plan), path, headers)?.each(|profile| profile.instructions))
+}
+
+fn difference(bench: &Bench<'_>, plan: &Plan, path: &str, headers: &[String]) -> Result<Difference> {
+    let requests: u32 = bench.options.size(2000, 200);
+    let run = |requests| profiles(bench, plan, path, headers, requests);
+    let (mut once, twice) = (run(requests)?, run(requests * 2)?);
+    let pairs = twice.into_iter().filter_map(|(name, twice)| Some((once.remove(&name)?, twice)));
+    let found = pairs.filter(|(_, twice)| twice.of_data_plane() > 0).max_by_key(|(_, twice)| twice.of_data_plane());
+    let (once, twice) = found.ok_or("valgrind saw no data-plane thread")?;
+    Ok(Difference { once, twice, requests })
+}
+
+/// A request after the other on one connection, under valgrind: what each thread did, by the number of the thread.
+fn profiles(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    path: &str,
+    headers: &[String],
+    requests: u32,
+) -> Result<BTreeMap<String, Profile>> {
+    let folder = bench.folder.0.join("callgrind");
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let valgrind = crate::service::program("valgrind").ok_or("valgrind is not installed")?;
-    let output = format!("--callgrind-out-file={}", file.display());
-    let gateway = plan.start("ogeld", &[&*valgrind.to_string_lossy(), "--tool=callgrind", &output])?;
-    let (mut connection, path, headers) = (gateway.connect()?, route.path(&account.project), route.headers(account));
+    let output = format!("--callgrind-out-file={}/of", folder.display());
+    let under = [&*valgrind.to_string_lossy(), "--tool=callgrind", "--separate-threads=yes", &output];
+    let gateway = plan.start("ogeld", &under)?;
+    let mut connection = gateway.connect()?;
     for _ in 0..requests {
-        let (status, _) = connection.call("GET", &path, &headers, &[])?;
+        let (status, _) = connection.call("GET", path, headers, &[])?;
         if !(200..300).contains(&status) {
             return Err(format!("GET {path} was answered with {status}"));
         }
     }
     drop(connection);
-    // It writes its file when it ends.
+    // It writes its files when it ends.
     drop(gateway);
-    read(&file)
+    let mut profiles = BTreeMap::new();
+    for file in std::fs::read_dir(&folder).map_err(|error| error.to_string())? {
+        let file = file.map_err(|error| error.to_string())?;
+        profiles.insert(file.file_name().to_string_lossy().into_owned(), read(&file.path())?);
+    }
+    std::fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+    Ok(profiles)
 }
 
 fn read(file: &Path) -> Result<Profile> {
@@ -168,7 +208,7 @@ fn read(file: &Path) -> Result<Profile> {
             }
         }
     }
-    if profile.instructions == 0 { Err("valgrind counted nothing".to_owned()) } else { Ok(profile) }
+    Ok(profile)
 }
 
 fn is_allocator(function: &str) -> bool {
