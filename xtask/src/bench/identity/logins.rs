@@ -51,15 +51,6 @@ struct Load<'a> {
     headers: &'a [String],
 }
 
-/// What one gateway's requests took, at a fixed rate and as fast as it goes, with nobody at the door and with everybody.
-#[derive(Default)]
-struct Passed {
-    alone: Times,
-    beside: Times,
-    crowd_alone: Times,
-    crowded: Times,
-}
-
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let (gateway, account) = bench.gateway("logins")?;
     let nginx = peers::start(YARDSTICK, &bench.folder.0, bench.upstream.address)?;
@@ -75,51 +66,47 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     }
     let time = Duration::from_secs(bench.options.seconds.max(3));
     let rounds = bench.options.rounds;
-    let (mut us, mut them) = (Passed::default(), Passed::default());
+    let (mut alone, mut beside, mut logins) = (Times::default(), Times::default(), Times::default());
+    let (mut nginx_alone, mut nginx_beside) = (Times::default(), Times::default());
     let (mut beside_renewals, mut renewals) = (Times::default(), Times::default());
-    let (mut logins, mut late) = (Times::default(), Times::default());
+    let (mut crowd_alone, mut crowded, mut late) = (Times::default(), Times::default(), Times::default());
     for _ in 0..rounds {
-        us.alone.round(passed_on(load, time)?, time);
-        them.alone.round(passed_on(their_load, time)?, time);
+        alone.round(passed_on(load, time)?, time);
+        nginx_alone.round(passed_on(their_load, time)?, time);
         let (passed, logged_in) = with_logins(&gateway, || passed_on(load, time))?;
-        us.beside.round(passed, time);
+        beside.round(passed, time);
         let pace = time * u32::try_from(CALLERS).unwrap_or(1) / u32::try_from(logged_in.len()).unwrap_or(1);
         logins.round(logged_in, time);
-        them.beside.round(with_logins(&gateway, || passed_on(their_load, time))?.0, time);
+        nginx_beside.round(with_logins(&gateway, || passed_on(their_load, time))?.0, time);
         let (passed, renewed) = with_renewals(&gateway, &mut programs, pace, || passed_on(load, time))?;
         beside_renewals.round(passed, time);
         renewals.round(renewed, time);
-        us.crowd_alone.round(crowd(load)?, BUSY);
-        them.crowd_alone.round(crowd(their_load)?, BUSY);
+        crowd_alone.round(crowd(load)?, BUSY);
         let (passed, logged_in) = with_logins(&gateway, || crowd(load))?;
-        us.crowded.round(passed, BUSY);
+        crowded.round(passed, BUSY);
         late.round(logged_in, BUSY);
-        them.crowded.round(with_logins(&gateway, || crowd(their_load))?.0, BUSY);
     }
     let mut section = Section::new(
         format!("{CALLERS} people log in at once, again and again, while requests are passed on"),
         &["", "per second", "p50 ms", "p99 ms"],
     );
     let p99 = |times: &Times| median(times.p99.clone());
-    let more = p99(&us.beside) - p99(&us.alone);
-    let of_passwords = p99(&us.beside) - p99(&beside_renewals);
-    let beside_nginx = p99(&us.beside) / p99(&them.beside);
-    let under_load = p99(&us.crowded) / p99(&us.crowd_alone);
-    let crowded_nginx = p99(&us.crowded) / p99(&them.crowded);
+    let more = p99(&beside) - p99(&alone);
+    let of_passwords = p99(&beside) - p99(&beside_renewals);
+    let beside_nginx = p99(&beside) / p99(&nginx_beside);
+    let under_load = p99(&crowded) / p99(&crowd_alone);
     let (login, busy) = (p99(&logins), p99(&late));
     for (name, times) in [
-        ("passed on, nobody logs in", us.alone),
+        ("passed on, nobody logs in", alone),
         ("passed on while programs renew their tokens", beside_renewals),
         ("renewal", renewals),
-        ("passed on while people log in", us.beside),
+        ("passed on while people log in", beside),
         ("login", logins),
-        ("passed on by nginx+limit, nobody logs in", them.alone),
-        ("passed on by nginx+limit while people log in here", them.beside),
-        ("passed on as fast as it goes, nobody logs in", us.crowd_alone),
-        ("passed on as fast as it goes while people log in", us.crowded),
+        ("passed on by nginx+limit, nobody logs in", nginx_alone),
+        ("passed on by nginx+limit while people log in here", nginx_beside),
+        ("passed on as fast as it goes, nobody logs in", crowd_alone),
+        ("passed on as fast as it goes while people log in", crowded),
         ("login on a machine that is never idle", late),
-        ("passed on by nginx+limit as fast as it goes, nobody logs in", them.crowd_alone),
-        ("passed on by nginx+limit as fast as it goes while people log in here", them.crowded),
     ] {
         let cells = [times.rate, times.p50, times.p99].map(|values| figure(median(values)));
         section.row([vec![name.to_owned()], cells.to_vec()].concat());
@@ -129,12 +116,6 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
         ("p99 of what is passed on, more while people log in than while programs renew", of_passwords, MORE_MS, "ms"),
         ("p99 of what is passed on while people log in / by nginx+limit", beside_nginx, BESIDE_NGINX, ""),
         ("p99 of what is passed on as fast as it goes, while people log in / nobody does", under_load, UNDER_LOAD, ""),
-        (
-            "p99 of what is passed on as fast as it goes while people log in / by nginx+limit",
-            crowded_nginx,
-            BESIDE_NGINX,
-            "",
-        ),
         ("p99 of a login", login, LOGIN_MS, "ms"),
         ("p99 of a login on a machine that is never idle", busy, BUSY_LOGIN_MS, "ms"),
     ] {
