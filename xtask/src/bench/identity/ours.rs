@@ -45,9 +45,23 @@ pub(super) fn sign_up(connection: &mut Connection, email: &str) -> Result<String
 
 /// The token of a new session.
 pub(super) fn log_in(connection: &mut Connection, email: &str) -> Result<String> {
-    let body = json!({ "email": email, "password": PASSWORD });
-    let answer = connection.json("POST", "/api/v2/auth/login", &[], Some(&body))?;
+    let answer = connection.json("POST", LOGIN, &[], Some(&credentials(email)))?;
     Ok(text(&answer, "/session/token")?.to_owned())
+}
+
+/// Whether it was a login; not where there are too many of them at once.
+pub(super) fn try_to_log_in(connection: &mut Connection, email: &str) -> Result<bool> {
+    match connection.call("POST", LOGIN, &[], credentials(email).to_string().as_bytes())? {
+        (200..=299, _) => Ok(true),
+        (503, _) => Ok(false),
+        (status, _) => Err(format!("a login was answered with {status}")),
+    }
+}
+
+const LOGIN: &str = "/api/v2/auth/login";
+
+fn credentials(email: &str) -> Value {
+    json!({ "email": email, "password": PASSWORD })
 }
 
 /// The tokens of a program that `person`, an `Authorization` line, lets in on another device.
