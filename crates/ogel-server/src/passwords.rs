@@ -5,7 +5,7 @@
 //! that leaves next to nothing; so a job that is not done after [`FIRST_PATIENCE`] is begun a second time on threads that only
 //! stand back, and the first answer counts (ADR 34).
 //!
-//! Both queues are short. Who finds theirs full waits a while, and is then told to come back. Memory is bounded by the number of
+//! Both queues are short. Who finds the first full waits a while, and is then told to come back. Memory is bounded by the number of
 //! threads: a job takes what argon2 takes while it runs, and next to nothing while it waits.
 
 use crate::{error::Failure, secrets, world::Entropy};
@@ -58,15 +58,23 @@ impl Passwords {
     /// `work` may run twice.
     async fn run<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Result<T, Failure> {
         let work = Arc::new(work);
-        let first = submit(&self.first, work.clone()).await?;
+        let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, self.first.reserve()).await else {
+            let message = "too many logins at once; try again in a moment";
+            return Err(Error::new(ErrorCode::Overloaded, message).retry_after(PATIENCE).into());
+        };
+        let first = submit(place, work.clone());
         tokio::pin!(first);
         if let Ok(answer) = tokio::time::timeout(FIRST_PATIENCE, &mut first).await {
             return answer.map_err(ended);
         }
-        let second = submit(&self.late, work);
+        // It has its place: it is not refused because others are late as well, and waits as long as its request does.
+        let second = async {
+            let place = self.late.reserve().await.map_err(|_| Error::internal("the late threads have ended"))?;
+            submit(place, work).await.map_err(ended)
+        };
         tokio::select! {
             answer = &mut first => answer.map_err(ended),
-            answer = async { second.await?.await.map_err(ended) } => answer,
+            answer = second => answer,
         }
     }
 }
@@ -75,14 +83,10 @@ fn ended(_: oneshot::error::RecvError) -> Failure {
     Error::internal("a password check ended without an answer").into()
 }
 
-async fn submit<T: Send + 'static>(
-    jobs: &mpsc::Sender<Job>,
+fn submit<T: Send + 'static>(
+    place: mpsc::Permit<'_, Job>,
     work: Arc<impl Fn() -> T + Send + Sync + 'static>,
-) -> Result<oneshot::Receiver<T>, Failure> {
-    let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, jobs.reserve()).await else {
-        let message = "too many logins at once; try again in a moment";
-        return Err(Error::new(ErrorCode::Overloaded, message).retry_after(PATIENCE).into());
-    };
+) -> oneshot::Receiver<T> {
     let (answer, answered) = oneshot::channel();
     place.send(Box::new(move || {
         // Nobody waits any more: the work would be for nothing.
@@ -91,7 +95,7 @@ async fn submit<T: Send + 'static>(
             let _ = answer.send(work());
         }
     }));
-    Ok(answered)
+    answered
 }
 
 /// `threads` that do what comes, once each has done `prepare`.
@@ -144,6 +148,32 @@ fn lower_priority(_: i32) {
 mod tests {
     use super::*;
 
+    async fn give<T: Send + 'static>(
+        queue: &mpsc::Sender<Job>,
+        work: impl Fn() -> T + Send + Sync + 'static,
+    ) -> oneshot::Receiver<T> {
+        submit(queue.reserve().await.unwrap(), Arc::new(work))
+    }
+
+    /// Jobs that end when the sender is dropped: one that a thread of each queue is at, and as many behind it as are asked for.
+    async fn busy(
+        queues: &[(&mpsc::Sender<Job>, usize)],
+    ) -> (std::sync::mpsc::Sender<()>, Vec<oneshot::Receiver<bool>>) {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (held, mut waiting) = (Arc::new(Mutex::new(held)), Vec::new());
+        for (queue, behind) in queues {
+            let held = held.clone();
+            waiting.push(give(queue, move || held.lock().recv().is_err()).await);
+            while queue.capacity() < WAITING_PER_THREAD {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..*behind {
+                waiting.push(give(queue, || true).await);
+            }
+        }
+        (hold, waiting)
+    }
+
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
         let passwords = Passwords::start(2).unwrap();
@@ -165,8 +195,8 @@ mod tests {
     async fn checks_stand_back_for_everything_else_and_late_ones_less() {
         let passwords = Passwords::start(1).unwrap();
         let niceness = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).ok();
-        let first = submit(&passwords.first, Arc::new(niceness)).await.unwrap().await.unwrap();
-        let late = submit(&passwords.late, Arc::new(niceness)).await.unwrap().await.unwrap();
+        let first = give(&passwords.first, niceness).await.await.unwrap();
+        let late = give(&passwords.late, niceness).await.await.unwrap();
         assert_eq!(first, Some(NICENESS));
         assert!(niceness() < late && late < first, "{late:?}");
     }
@@ -181,33 +211,34 @@ mod tests {
     #[tokio::test]
     async fn a_check_that_no_core_is_idle_for_is_done_late_and_not_never() {
         let passwords = Passwords::start(1).unwrap();
-        // The first thread gets no further than here.
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let held = Mutex::new(held);
-        let stuck = submit(&passwords.first, Arc::new(move || held.lock().recv().is_err())).await.unwrap();
+        let (hold, stuck) = busy(&[(&passwords.first, 0)]).await;
         let name = passwords.run(|| thread::current().name().map(str::to_owned)).await.unwrap();
         assert_eq!(name.as_deref(), Some("late-password-0"));
         drop(hold);
-        assert!(stuck.await.unwrap());
+        for answer in stuck {
+            assert!(answer.await.unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_place_is_not_refused_because_others_are_late_as_well() {
+        let passwords = Arc::new(Passwords::start(1).unwrap());
+        let (hold, _stuck) = busy(&[(&passwords.first, 0), (&passwords.late, WAITING_PER_THREAD)]).await;
+        let login = tokio::spawn({
+            let passwords = passwords.clone();
+            async move { passwords.run(|| 7).await }
+        });
+        tokio::time::sleep(PATIENCE * 3).await;
+        assert!(!login.is_finished());
+        drop(hold);
+        assert_eq!(login.await.unwrap().unwrap(), 7);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_both_queues_full_is_told_to_come_back() {
         let passwords = Passwords::start(1).unwrap();
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let held = Arc::new(Mutex::new(held));
-        let mut waiting = Vec::new();
-        for queue in [&passwords.first, &passwords.late] {
-            // One that runs, and as many as may wait.
-            let held = held.clone();
-            waiting.push(submit(queue, Arc::new(move || held.lock().recv().is_err())).await.unwrap());
-            while queue.capacity() < WAITING_PER_THREAD {
-                tokio::task::yield_now().await;
-            }
-            for _ in 0..WAITING_PER_THREAD {
-                waiting.push(submit(queue, Arc::new(|| true)).await.unwrap());
-            }
-        }
+        let full = WAITING_PER_THREAD;
+        let (hold, waiting) = busy(&[(&passwords.first, full), (&passwords.late, full)]).await;
         let refused = passwords.run(|| 7).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Overloaded);
         drop(hold);
