@@ -10,6 +10,7 @@ async fn asked_for(ada: &Api, project: &str, repository: &Repository) -> Value {
     let body = json!({ "projectId": project, "repoUrl": repository.url() });
     let answer = ada.post("/deployments", body).await;
     assert!(matches!(answer.status.as_u16(), 201 | 202), "{} {}", answer.status, answer.body);
+    assert_eq!(answer.body.get("operationId").is_some(), answer.status == 202, "only a 202 names one");
     answer.body
 }
 
@@ -47,7 +48,10 @@ on_both! {
     async fn making_a_deployment_is_an_operation_that_can_be_waited_for(app: TestApp) {
         let ada = app.sign_up("ada").await;
         let project = ada.project("shop").await;
-        let done = succeeded(&ada, &project).await;
+        let repository = Repository::of_a_page("x");
+        let made = ada.deploy(&project, &repository.url(), json!({})).await;
+        let done = ada.ended(&made["id"]).await;
+        assert_eq!(done["status"], "success");
         assert!(done.get("operationId").is_none(), "only a 202 names one");
         let operation = done["id"].as_str().unwrap().replace("dpl_", "op_");
         let shown = ada.get(&format!("/operations/{operation}")).await.expect(200);
