@@ -103,7 +103,13 @@ async fn survives_a_restart(database: Database) {
     let project = ada.project("shop").await;
     let repository = Repository::of_a_page("x");
     // This one Ghost never hears of before the restart, the other one it is building.
-    let running = ada.deploy(&project, &repository.url(), json!({ "buildCommand": "sleep 1000000" })).await;
+    let more = json!({ "buildCommand": "sleep 1000000" });
+    let running = ada.deploy_in_time(&project, &repository.url(), more).await;
+    let path = format!("/deployments/{}", running["id"].as_str().unwrap());
+    eventually("Ghost is building it", || async {
+        (ada.get(&path).await.expect(200)["status"] == "building").then_some(())
+    })
+    .await;
     app.ghost.faults().drop_next_connections(1_000_000, None, "/v1");
     let body = json!({ "projectId": project, "repoUrl": repository.url() });
     let unheard = ada.post("/deployments", body).await.expect(202);

@@ -5,18 +5,9 @@ use http::Method;
 use ogel_testkit::{Api, Database, Repository, TestApp, eventually};
 use serde_json::{Value, json};
 
-/// Where a second is all the patience there is, Ghost may have it only after the answer.
-async fn asked_for(ada: &Api, project: &str, repository: &Repository) -> Value {
-    let body = json!({ "projectId": project, "repoUrl": repository.url() });
-    let answer = ada.post("/deployments", body).await;
-    assert!(matches!(answer.status.as_u16(), 201 | 202), "{} {}", answer.status, answer.body);
-    assert_eq!(answer.body.get("operationId").is_some(), answer.status == 202, "only a 202 names one");
-    answer.body
-}
-
 async fn succeeded(ada: &Api, project: &str) -> Value {
     let repository = Repository::of_a_page("x");
-    let made = asked_for(ada, project, &repository).await;
+    let made = ada.deploy_in_time(project, &repository.url(), json!({})).await;
     let done = ada.ended(&made["id"]).await;
     assert_eq!(done["status"], "success");
     done
@@ -212,7 +203,7 @@ async fn redeployed_later(database: Database) {
     let ada = app.sign_up("ada").await;
     let project = ada.project("shop").await;
     let repository = Repository::of_a_page("x");
-    let first = asked_for(&ada, &project, &repository).await;
+    let first = ada.deploy_in_time(&project, &repository.url(), json!({})).await;
     let first = ada.ended(&first["id"]).await;
     app.network.set_down(true);
     let again = ada.post(&format!("{}/redeploy", path(&first)), json!({})).await.expect(202);
