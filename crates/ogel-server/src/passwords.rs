@@ -5,26 +5,29 @@
 //! that leaves next to nothing; so a job that is not done after [`FIRST_PATIENCE`] is begun a second time on threads that only
 //! stand back, and the first answer counts (ADR 34).
 //!
-//! Both queues are short. Who finds the first full waits a while, and is then told to come back. Memory is bounded by the number of
-//! threads: a job takes what argon2 takes while it runs, and next to nothing while it waits.
+//! There are places for as many as are answered in about a second, and whoever is answered leaves theirs, whichever thread it was. Who
+//! finds none waits a while, and is then told to come back. Memory is bounded by the number of threads: a job takes what argon2 takes
+//! while it runs, and next to nothing while it waits.
 
 use crate::{error::Failure, secrets, world::Entropy};
 use ogel_api::error::{Error, ErrorCode};
 use parking_lot::Mutex;
-use std::{io, sync::Arc, thread, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use std::{io, pin::pin, sync::Arc, thread, time::Duration};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when this is dropped.
 pub struct Passwords {
+    places: Semaphore,
     first: mpsc::Sender<Job>,
     late: mpsc::Sender<Job>,
 }
 
-/// Jobs that wait, for each thread: what it does in about a second.
-const WAITING_PER_THREAD: usize = 32;
-/// How long a login waits for a place in a queue.
+/// Places for each thread, and as many jobs in each of its two queues: what it does in about a second. A queue may also hold jobs that
+/// the other one has answered.
+const PLACES_PER_THREAD: usize = 32;
+/// How long a login waits for a place.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a job waits for a core that nobody wants: longer than fifty logins at once take where there is one.
 const FIRST_PATIENCE: Duration = Duration::from_millis(1_500);
@@ -38,6 +41,7 @@ impl Passwords {
     pub fn start(threads: usize) -> io::Result<Self> {
         let threads = if threads == 0 { spare_cores() } else { threads }.clamp(1, 64);
         Ok(Self {
+            places: Semaphore::new(threads * PLACES_PER_THREAD),
             first: crew("password", threads, || lower_priority(NICENESS))?,
             late: crew("late-password", threads, || lower_priority(LATE_NICENESS))?,
         })
@@ -57,38 +61,38 @@ impl Passwords {
 
     /// `work` may run twice.
     async fn run<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Result<T, Failure> {
-        let work = Arc::new(work);
-        let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, self.first.reserve()).await else {
+        let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, self.places.acquire()).await else {
             let message = "too many logins at once; try again in a moment";
             return Err(Error::new(ErrorCode::Overloaded, message).retry_after(PATIENCE).into());
         };
-        let first = submit(place, work.clone());
-        tokio::pin!(first);
+        let work = Arc::new(work);
+        let mut first = pin!(answer(&self.first, work.clone()));
         if let Ok(answer) = tokio::time::timeout(FIRST_PATIENCE, &mut first).await {
-            return answer.map_err(ended);
+            return answer;
         }
-        // It has its place: it is not refused because others are late as well, and waits as long as its request does.
-        let second = async {
-            let place = self.late.reserve().await.map_err(|_| Error::internal("the late threads have ended"))?;
-            submit(place, work).await.map_err(ended)
-        };
         tokio::select! {
-            answer = &mut first => answer.map_err(ended),
-            answer = second => answer,
+            answer = first => answer,
+            answer = answer(&self.late, work) => answer,
         }
     }
 }
 
-fn ended(_: oneshot::error::RecvError) -> Failure {
-    Error::internal("a password check ended without an answer").into()
+/// What comes of `work`, once it has found room in the queue and its turn has come.
+async fn answer<T: Send + 'static>(
+    queue: &mpsc::Sender<Job>,
+    work: Arc<impl Fn() -> T + Send + Sync + 'static>,
+) -> Result<T, Failure> {
+    let room = queue.reserve().await.map_err(|_| Error::internal("the threads for passwords have ended"))?;
+    let answer = submit(room, work).await;
+    answer.map_err(|_| Error::internal("a password check ended without an answer").into())
 }
 
 fn submit<T: Send + 'static>(
-    place: mpsc::Permit<'_, Job>,
+    room: mpsc::Permit<'_, Job>,
     work: Arc<impl Fn() -> T + Send + Sync + 'static>,
 ) -> oneshot::Receiver<T> {
     let (answer, answered) = oneshot::channel();
-    place.send(Box::new(move || {
+    room.send(Box::new(move || {
         // Nobody waits any more: the work would be for nothing.
         if !answer.is_closed() {
             // The same, a moment later.
@@ -100,7 +104,7 @@ fn submit<T: Send + 'static>(
 
 /// `threads` that do what comes, once each has done `prepare`.
 fn crew(name: &str, threads: usize, prepare: fn()) -> io::Result<mpsc::Sender<Job>> {
-    let (jobs, waiting) = mpsc::channel(threads * WAITING_PER_THREAD);
+    let (jobs, waiting) = mpsc::channel(threads * PLACES_PER_THREAD);
     let waiting = Arc::new(Mutex::new(waiting));
     for index in 0..threads {
         let waiting = waiting.clone();
@@ -164,7 +168,7 @@ mod tests {
         for (queue, behind) in queues {
             let held = held.clone();
             waiting.push(give(queue, move || held.lock().recv().is_err()).await);
-            while queue.capacity() < WAITING_PER_THREAD {
+            while queue.capacity() < PLACES_PER_THREAD {
                 tokio::task::yield_now().await;
             }
             for _ in 0..*behind {
@@ -205,7 +209,7 @@ mod tests {
     fn a_core_is_left_to_others() {
         let cores = thread::available_parallelism().unwrap().get();
         let passwords = Passwords::start(0).unwrap();
-        assert_eq!(passwords.first.max_capacity(), (cores - 1).clamp(1, 64) * WAITING_PER_THREAD);
+        assert_eq!(passwords.first.max_capacity(), (cores - 1).clamp(1, 64) * PLACES_PER_THREAD);
     }
 
     #[tokio::test]
@@ -223,7 +227,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_a_place_is_not_refused_because_others_are_late_as_well() {
         let passwords = Arc::new(Passwords::start(1).unwrap());
-        let (hold, _stuck) = busy(&[(&passwords.first, 0), (&passwords.late, WAITING_PER_THREAD)]).await;
+        let (hold, _stuck) = busy(&[(&passwords.first, 0), (&passwords.late, PLACES_PER_THREAD)]).await;
         let login = tokio::spawn({
             let passwords = passwords.clone();
             async move { passwords.run(|| 7).await }
@@ -235,15 +239,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_both_queues_full_is_told_to_come_back() {
+    async fn who_was_answered_late_leaves_their_place_at_once() {
         let passwords = Passwords::start(1).unwrap();
-        let full = WAITING_PER_THREAD;
-        let (hold, waiting) = busy(&[(&passwords.first, full), (&passwords.late, full)]).await;
-        let refused = passwords.run(|| 7).await.unwrap_err();
+        let (_hold, _stuck) = busy(&[(&passwords.first, 0)]).await;
+        for number in 0..2 * PLACES_PER_THREAD {
+            assert_eq!(passwords.run(move || number).await.unwrap(), number);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_is_told_to_come_back() {
+        let passwords = Arc::new(Passwords::start(1).unwrap());
+        let (hold, waiting) = busy(&[(&passwords.first, 0), (&passwords.late, 0)]).await;
+        let login = |_| {
+            let passwords = passwords.clone();
+            tokio::spawn(async move { passwords.run(|| true).await })
+        };
+        let logins: Vec<_> = (0..PLACES_PER_THREAD).map(login).collect();
+        tokio::task::yield_now().await;
+        let refused = passwords.run(|| true).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Overloaded);
         drop(hold);
         for answer in waiting {
             assert!(answer.await.unwrap());
+        }
+        for login in logins {
+            assert!(login.await.unwrap().unwrap());
         }
     }
 }
