@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PATIENCE: Duration = Duration::from_millis(1_500);
 /// The most that there is: while others want the core, a thread gets about a hundredth of it.
 const NICENESS: i32 = 19;
-/// The same of a late thread: about a tenth.
-const LATE_NICENESS: i32 = 10;
+/// The same of a late thread: about a quarter.
+const LATE_NICENESS: i32 = 5;
 
 impl Passwords {
     /// So many threads, and as many for jobs that come too late there; 0 is one less than there are cores.

@@ -145,6 +145,7 @@ pub fn verify_password(password: &str, hash: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn tokens_carry_a_checksum_that_one_wrong_letter_breaks() {
@@ -186,19 +187,21 @@ mod tests {
         assert!(!verify_password("correct horse", None));
     }
 
-    /// The quickest of several, which what else the machine does cannot make quicker.
+    /// The quickest of each, by turns and as many as it takes: what else the machine does makes nothing quicker.
     #[test]
     fn an_account_that_does_not_exist_costs_as_much_as_one_that_does() {
         let hash = hash_password("correct horse", &Entropy::seeded(4)).unwrap();
-        let quickest = |hash: Option<&str>| {
-            let once = || {
-                let started = std::time::Instant::now();
-                assert!(!verify_password("wrong horse", hash));
-                started.elapsed()
-            };
-            (0..7).map(|_| once()).min().unwrap()
+        let once = |hash: Option<&str>| {
+            let started = Instant::now();
+            assert!(!verify_password("wrong horse", hash));
+            started.elapsed()
         };
-        let (there, nobody) = (quickest(Some(&hash)), quickest(None));
-        assert!(nobody * 2 > there && there * 2 > nobody, "{there:?} {nobody:?}");
+        let (mut there, mut nobody) = (Duration::MAX, Duration::MAX);
+        let are_alike = (0..100).any(|turn| {
+            there = there.min(once(Some(&hash)));
+            nobody = nobody.min(once(None));
+            turn >= 6 && nobody < there * 2 && there < nobody * 2
+        });
+        assert!(are_alike, "{there:?} {nobody:?}");
     }
 }
