@@ -187,7 +187,7 @@ mod tests {
         assert!(!verify_password("correct horse", None));
     }
 
-    /// The quickest of each, by turns and as many as it takes: what else the machine does makes nothing quicker.
+    /// The quickest of each, by turns: what else the machine does makes nothing quicker, and slows both.
     #[test]
     fn an_account_that_does_not_exist_costs_as_much_as_one_that_does() {
         let hash = hash_password("correct horse", &Entropy::seeded(4)).unwrap();
@@ -197,11 +197,10 @@ mod tests {
             started.elapsed()
         };
         let (mut there, mut nobody) = (Duration::MAX, Duration::MAX);
-        let are_alike = (0..100).any(|turn| {
+        for _ in 0..20 {
             there = there.min(once(Some(&hash)));
             nobody = nobody.min(once(None));
-            turn >= 6 && nobody < there * 2 && there < nobody * 2
-        });
-        assert!(are_alike, "{there:?} {nobody:?}");
+        }
+        assert!(nobody * 2 > there && there * 2 > nobody, "{there:?} {nobody:?}");
     }
 }

@@ -120,12 +120,21 @@ impl Api {
         self.post("/deployments", body).await
     }
 
+    /// The deployment once Ghost builds it.
+    pub async fn building(&self, id: &Value) -> Value {
+        self.once("the build runs", id, &["building"]).await
+    }
+
     /// The deployment once it has ended.
     pub async fn ended(&self, id: &Value) -> Value {
+        self.once("the deployment ends", id, &["success", "failed", "canceled"]).await
+    }
+
+    async fn once(&self, what: &str, id: &Value, statuses: &[&str]) -> Value {
         let id = id.as_str().unwrap();
-        eventually("the deployment ends", || async move {
+        eventually(what, || async move {
             let deployment = self.get(&format!("/deployments/{id}")).await.expect(200);
-            matches!(deployment["status"].as_str(), Some("success" | "failed" | "canceled")).then_some(deployment)
+            statuses.contains(&deployment["status"].as_str().unwrap_or_default()).then_some(deployment)
         })
         .await
     }

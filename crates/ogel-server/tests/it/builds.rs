@@ -1,7 +1,7 @@
 //! Builds as a list, and canceled by their own id.
 
 use crate::{deployments::WAIT_FOREVER, on_both, sites::text};
-use ogel_testkit::{Repository, eventually};
+use ogel_testkit::Repository;
 use serde_json::json;
 
 on_both! {
@@ -41,15 +41,11 @@ on_both! {
         let project = ada.project("shop").await;
         let repository = Repository::of_a_page("x");
         let created = ada.deploy(&project, &repository.url(), json!({ "buildCommand": WAIT_FOREVER })).await;
-        let path = format!("/deployments/{}", text(&created["id"]));
-        eventually("the build runs", || async {
-            (ada.get(&path).await.expect(200)["status"] == "building").then_some(())
-        })
-        .await;
+        ada.building(&created["id"]).await;
         let cancel = format!("/builds/{}/cancel", text(&created["buildId"]));
         let canceled = ada.post(&cancel, json!({})).await.expect(200);
         assert_eq!((&canceled["id"], &canceled["status"]), (&created["buildId"], &json!("canceled")));
-        assert_eq!(ada.get(&path).await.expect(200)["status"], "canceled");
+        assert_eq!(ada.get(&format!("/deployments/{}", text(&created["id"]))).await.expect(200)["status"], "canceled");
         ada.post(&cancel, json!({})).await.expect(200);
         let done = ada.ended(&ada.deploy(&project, &repository.url(), json!({})).await["id"]).await;
         let cancel = format!("/builds/{}/cancel", text(&done["buildId"]));

@@ -46,12 +46,7 @@ async fn hows(api: &Api, paths: &[String]) -> Vec<String> {
 /// A deployment whose build does not end by itself, once it builds.
 async fn begun(api: &Api, project: &str, repository: &Repository) -> Value {
     let made = api.deploy(project, &repository.url(), json!({ "buildCommand": WAIT_FOREVER })).await;
-    let path = format!("/deployments/{}", text(&made["id"]));
-    eventually("it builds", || async {
-        let row = api.get(&path).await.expect(200);
-        (row["status"] == "building").then_some(row)
-    })
-    .await
+    api.building(&made["id"]).await
 }
 
 /// How many calls the data plane has made to Ghost.

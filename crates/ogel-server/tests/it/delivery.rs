@@ -105,11 +105,7 @@ async fn survives_a_restart(database: Database) {
     // This one Ghost never hears of before the restart, the other one it is building.
     let more = json!({ "buildCommand": "sleep 1000000" });
     let running = ada.deploy_in_time(&project, &repository.url(), more).await;
-    let path = format!("/deployments/{}", running["id"].as_str().unwrap());
-    eventually("Ghost is building it", || async {
-        (ada.get(&path).await.expect(200)["status"] == "building").then_some(())
-    })
-    .await;
+    ada.building(&running["id"]).await;
     app.ghost.faults().drop_next_connections(1_000_000, None, "/v1");
     let body = json!({ "projectId": project, "repoUrl": repository.url() });
     let unheard = ada.post("/deployments", body).await.expect(202);

@@ -1,7 +1,7 @@
 //! Deployments of real repositories, from POST to the page that is served.
 
 use crate::on_both;
-use ogel_testkit::{Repository, eventually};
+use ogel_testkit::Repository;
 use serde_json::{Value, json};
 
 /// What a page shows once `deployment` has succeeded.
@@ -88,9 +88,7 @@ on_both! {
         let repository = Repository::of_a_page("x");
         let created = ada.deploy(&project, &repository.url(), json!({ "buildCommand": WAIT_FOREVER })).await;
         let path = format!("/deployments/{}", created["id"].as_str().unwrap());
-        eventually("the build runs", || async {
-            (ada.get(&path).await.expect(200)["status"] == "building").then_some(())
-        }).await;
+        ada.building(&created["id"]).await;
         ada.delete(&path).await.expect_error(409, "NOT_DELETABLE");
         ada.delete(&format!("/projects/{project}")).await.expect_error(409, "CONFLICT");
         let canceled = ada.post(&format!("{path}/cancel"), json!({})).await.expect(200);

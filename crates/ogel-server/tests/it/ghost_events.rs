@@ -74,12 +74,7 @@ async fn building(ada: &Api) -> (Value, Repository) {
     let project = ada.project("shop").await;
     let repository = Repository::of_a_page("x");
     let created = ada.deploy(&project, &repository.url(), json!({ "buildCommand": WAIT_FOREVER })).await;
-    let path = format!("/deployments/{}", created["id"].as_str().unwrap());
-    let row = eventually("it builds", || async {
-        let row = ada.get(&path).await.expect(200);
-        (row["status"] == "building").then_some(row)
-    })
-    .await;
+    let row = ada.building(&created["id"]).await;
     (row, repository)
 }
 
